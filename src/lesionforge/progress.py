@@ -1,0 +1,109 @@
+"""Progress of long work: what runs, how fast, how long it will take.
+
+On a terminal a live bar; elsewhere (a log file, a cluster) a plain line now and then. Work takes a `Progress`
+as an argument and is silent with the default one.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+PLAIN_LINE_EVERY_S = 10.0
+
+Advance = Callable[..., None]
+
+
+class Progress:
+    """Silent; `TerminalProgress` shows what this one is told."""
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+
+    @contextmanager
+    def work(self, description: str, total: int, *, unit: str, done: int = 0) -> Iterator[Advance]:
+        """Yield ``advance(amount, name=figure, …)``, to be called as the work goes on."""
+        del description, total, unit, done
+        yield lambda _amount, **_figures: None
+
+
+SILENT = Progress()
+
+
+class TerminalProgress(Progress):
+    """Shows progress on standard error: results alone go to standard output."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def work(self, description: str, total: int, *, unit: str, done: int = 0) -> Iterator[Advance]:
+        """Show ``description`` with the share done, the rate in ``unit`` a second, and the time left."""
+        rate = _Rate(total, done)
+        if not self._console.is_terminal:
+            yield self._plain(description, rate, unit)
+            self.say(f"{description}: {rate.done:,.0f} {unit} in {_clock(rate.elapsed)}")
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+        with Bar(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task(description, total=total, completed=done, figures="")
+
+            def advance(amount: int, **figures: float) -> None:
+                rate.add(amount)
+                bar.update(task, completed=rate.done, figures=rate.text(unit, figures))
+
+            yield advance
+        self.say(f"{description}: {rate.done:,.0f} {unit} in {_clock(rate.elapsed)}")
+
+    def _plain(self, description: str, rate: "_Rate", unit: str) -> Advance:
+        last = time.monotonic()
+
+        def advance(amount: int, **figures: float) -> None:
+            nonlocal last
+            rate.add(amount)
+            if time.monotonic() - last >= PLAIN_LINE_EVERY_S:
+                last = time.monotonic()
+                self.say(f"{description}: {rate.text(unit, figures)}")
+
+        return advance
+
+
+class _Rate:
+    """How fast work goes, counted from where this process took it up."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self._start_done = total, done, done
+        self._start = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._start
+
+    def add(self, amount: int) -> None:
+        self.done += amount
+
+    def text(self, unit: str, figures: Mapping[str, float] = MappingProxyType({})) -> str:
+        rate = (self.done - self._start_done) / max(self.elapsed, 1e-9)
+        left = (self.total - self.done) / rate if rate > 0 else float("inf")
+        parts = [
+            f"{self.done:,.0f}/{self.total:,.0f} {unit}",
+            f"{rate:,.0f} {unit}/s",
+            f"{_clock(left)} left",
+        ]
+        return ", ".join(parts + [f"{name} {value:.3g}" for name, value in figures.items()])
+
+
+def _clock(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "?"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
