@@ -1,0 +1,50 @@
+"""The tasks of the 2-D benchmark: LIDC-IDRI nodules on the axial slice of their largest area, in HU.
+
+``load_arrays(folder, mapping=NON_SOLID)`` reads one. Always split by patient. The ratings are radiologists'
+opinions, not pathology, and where size decides (malignancy), a baseline on the diameter alone belongs beside
+every score.
+"""
+
+from dataclasses import replace
+
+from lesionforge.data.sources.arrays import ArraysMapping
+
+_NODULES = ArraysMapping(
+    images="images_hu.npz:hu",
+    masks="images_hu.npz:mask",
+    table="metadata.csv",
+    index="index",
+    patient="patient_id",
+    scan="series_uid",
+    diameter_mm="equiv_diam_mm",
+    spacing_mm=("pixel_spacing_mm",),
+)
+
+_TWO_SAW_GROUND_GLASS = "(texture_1 <= 2) + (texture_2 <= 2) + (texture_3 <= 2) + (texture_4 <= 2) >= 2"
+
+NON_SOLID = replace(
+    _NODULES,
+    labels={
+        "non-solid": "n_raters >= 2 and texture_mean <= 3",
+        "solid": "n_raters >= 2 and texture_mean > 3",
+    },
+)
+"""Part-solid and ground-glass against solid: a rare class that size does not give away."""
+
+MALIGNANCY_SIZE_MATCHED = replace(
+    _NODULES,
+    labels={
+        "benign": "n_raters >= 3 and malignancy_mean < 2.5 and 7 <= equiv_diam_mm <= 15",
+        "malignant": "n_raters >= 3 and malignancy_mean > 3.5 and 7 <= equiv_diam_mm <= 15",
+    },
+)
+"""Nodules of 7 to 15 mm that at least three radiologists called benign or malignant."""
+
+GROUND_GLASS = replace(
+    _NODULES,
+    labels={
+        "ground-glass": _TWO_SAW_GROUND_GLASS,
+        "other": f"n_raters >= 2 and not ({_TWO_SAW_GROUND_GLASS})",
+    },
+)
+"""Texture 1 or 2 from at least two radiologists (Wang 2022), against the others that two have rated."""

@@ -1,0 +1,1 @@
+"""Scans, lesions and patches: everything before a network is involved."""

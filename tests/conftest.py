@@ -1,0 +1,87 @@
+"""Fixtures and switches that the whole suite shares."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from lesionforge.data.patches import Patches
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full-length", action="store_true", help="also run the tests that take many minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--full-length"):
+        for item in items:
+            if "full_length" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes many minutes: run with --full-length"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real CT; its tests carry the mark `real_data`."""
+    folder = os.environ.get("LESIONFORGE_DATA", "")
+    if not folder:
+        pytest.skip("LESIONFORGE_DATA is not set: it names the folder of real CT")
+    if not Path(folder).is_dir():
+        pytest.fail(f"LESIONFORGE_DATA names {folder}, which is no folder")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def lidc(real_data: Path) -> Path:
+    """1704 real LIDC-IDRI nodules on the slice of their largest area."""
+    folder = real_data / "lidc_maxslice"
+    if not folder.is_dir():
+        pytest.skip("LESIONFORGE_DATA has no lidc_maxslice")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lidc_tasks() -> ModuleType:
+    """The benchmark's mappings of `lidc`, which live outside the package."""
+    file = Path(__file__).parents[1] / "benchmarks" / "lidc_maxslice.py"
+    spec = importlib.util.spec_from_file_location("lidc_maxslice", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def make_patches(
+    *,
+    patients: int = 8,
+    per_patient: int = 2,
+    classes: tuple[str, ...] = ("benign", "malignant"),
+    shape: tuple[int, ...] = (8, 8),
+    prefix: str = "patient",
+    seed: int = 0,
+) -> Patches:
+    """Noise in HU with a lesion's mask; a patient has one class, and each image is like no other."""
+    rng = np.random.default_rng(seed)
+    count = patients * per_patient
+    images = rng.normal(-700, 150, (count, *shape)).round().astype(np.int16)
+    masks = np.zeros_like(images, dtype=np.uint8)
+    masks[(slice(None), *(slice(n // 4, -(n // 4)) for n in shape))] = 1
+    owner = np.repeat(np.arange(patients), per_patient)
+    return Patches.of(
+        images,
+        patient=[f"{prefix}-{number:03}" for number in owner],
+        label=[classes[number % len(classes)] for number in owner],
+        spacing_mm=0.7,
+        masks=masks,
+        diameter_mm=rng.uniform(4, 30, count),
+    )
+
+
+@pytest.fixture(scope="session")
+def small_patches() -> Callable[..., Patches]:
+    """Makes small sets: `make_patches`."""
+    return make_patches
