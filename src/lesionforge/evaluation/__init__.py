@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: scores, intervals and comparisons. No model is imported here."""
