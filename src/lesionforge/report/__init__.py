@@ -1,0 +1,1 @@
+"""From a finished run's files to one self-contained page."""

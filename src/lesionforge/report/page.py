@@ -1,0 +1,187 @@
+"""A run folder becomes one HTML file that needs nothing else: no network, no script, no other file."""
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lesionforge.data.hounsfield import window_named
+from lesionforge.data.patches import Patches
+from lesionforge.errors import StorageError
+from lesionforge.evaluation.predictions import Predictions
+from lesionforge.evaluation.roc import roc_band
+from lesionforge.evaluation.scores import positive_classes
+from lesionforge.evaluation.statistics import metric_title
+from lesionforge.report import figures
+from lesionforge.report.run_folder import FinishedRun
+from lesionforge.storage import new_file, write_text
+
+_MIME = {"svg": "image/svg+xml", "png": "image/png"}
+_DOTS_PER_INCH = 200
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it; ``name`` is its file in ``figures/``, ``alt`` says it in words."""
+
+    name: str
+    alt: str
+    uri: str
+
+
+def write_report(run: Path | str) -> Path:
+    """Write ``figures/`` and ``report.html`` into a run folder, and return the page's path.
+
+    Raises
+    ------
+    StorageError
+        The run is not finished, or a file in it is not what it should be.
+    """
+    finished = FinishedRun.read(Path(run))
+    try:
+        page = _template().render(
+            config=finished.config,
+            provenance=finished.provenance,
+            patients=next(iter(finished.regimes.values())).n_patients,
+            scores=_score_rows(finished.tables["scores"]),
+            regimes=list(finished.regimes),
+            comparisons=finished.tables["comparisons"].to_dict("records") if "comparisons" in finished.tables else [],
+            pictures={picture.name: picture for picture in _pictures(finished)},
+            plates={folder: sorted(set(patches.labels.tolist())) for folder, patches in finished.plates.items()},
+            folds=[_in_reading_order(fold) for fold in finished.provenance["folds"]],
+            tables=list(finished.tables),
+        )
+    except jinja2.UndefinedError as error:
+        raise StorageError(
+            f"config.json and provenance.json of {run} must say all that a report shows, but {error.message}: "
+            "run the experiment again with this version."
+        ) from error
+    path = finished.path / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.PackageLoader("lesionforge", "report"),
+    )
+    environment.filters |= {
+        "title": metric_title,
+        "score": _score,
+        "duration": _duration,
+        "words": lambda name: str(name).replace("_", " "),
+    }
+    return environment.get_template("page.html.j2")
+
+
+def _pictures(run: FinishedRun) -> Iterator[Picture]:
+    """Draw every figure into ``figures/``."""
+    tables, folder = run.tables, run.path / "figures"
+    metric = run.config["metric"]
+    main = tables["scores"][tables["scores"]["metric"] == metric]
+    named = ", ".join(f"{row.regime} {_score(row.estimate)}" for row in main.itertuples())
+    yield _save(
+        folder / "scores.svg",
+        figures.score_intervals(tables["scores"]),
+        f"Scores of each regime with 95 % intervals; {metric_title(metric)}: {named}.",
+    )
+    yield _save(
+        folder / "roc.svg",
+        figures.roc_curves(_roc_bands(run.regimes)),
+        f"ROC curves of {', '.join(run.regimes)}, with bands; {metric_title(metric)}: {named}.",
+    )
+    yield _save(
+        folder / "confusion.svg",
+        figures.confusion_matrices(tables["confusion"]),
+        f"Confusion matrices of {', '.join(run.regimes)}; the counts are in tables/confusion.csv.",
+    )
+    for name, patches in run.plates.items():
+        yield from _plates(folder, name, patches, window=run.config["window"])
+    classes = next(iter(run.regimes.values())).classes
+    for table, along, across, groups in (
+        ("gan_training", "images_seen", "label", classes),
+        ("classifier_training", "images_shown", "regime", tuple(run.regimes)),
+    ):
+        if table not in tables:
+            continue
+        terms = ", ".join(tables[table]["term"].unique())
+        yield _save(
+            folder / f"{table}.svg",
+            figures.training_curves(tables[table], along=along, across=across, groups=groups),
+            f"Curves of {terms} against {along.replace('_', ' ')} for each {across}, a line for each fold.",
+        )
+
+
+def _roc_bands(regimes: dict[str, Predictions]) -> dict[str, dict[str, pd.DataFrame]]:
+    first = next(iter(regimes.values()))
+    return {
+        first.classes[code]: {name: roc_band(each, positive=code) for name, each in regimes.items()}
+        for code in positive_classes(first)
+    }
+
+
+def _plates(folder: Path, name: str, patches: Patches, *, window: str) -> Iterator[Picture]:
+    """One plate of the real lesions and one of the synthetic; the file's name says which."""
+    grey = window_named(window, unit=patches.unit).to_unit_interval(_middle_slices(patches))
+    label = ", ".join(patches.classes)
+    for kind, rows in (("real", ~patches.is_synthetic), ("synthetic", patches.is_synthetic)):
+        if rows.any():
+            heading = f"{kind.upper()} · {label} · {window} window"
+            yield _save(
+                folder / f"{kind}_{name}.png",
+                figures.plate(grey[rows], heading=heading, synthetic=kind == "synthetic"),
+                f"{kind.upper()}: {rows.sum()} {kind} patches of {label}, {window} window.",
+            )
+
+
+def _middle_slices(patches: Patches) -> NDArray[Any]:
+    images = np.asarray(patches.images)
+    return images if images.ndim == 3 else images[:, images.shape[1] // 2]
+
+
+def _save(path: Path, figure: Figure, alt: str) -> Picture:
+    kind = path.suffix.removeprefix(".")
+    stream = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "lesionforge"}):  # equal figures are equal files
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(stream, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
+    with new_file(path) as partial:
+        partial.write_bytes(stream.getvalue())
+    return Picture(path.name, alt, f"data:{_MIME[kind]};base64,{base64.b64encode(stream.getvalue()).decode()}")
+
+
+def _score_rows(scores: pd.DataFrame) -> dict[Any, dict[Any, dict[Any, float]]]:
+    """By metric, then by regime: estimate, low, high."""
+    return {
+        metric: rows.set_index("regime")[["estimate", "low", "high"]].to_dict("index")
+        for metric, rows in scores.groupby("metric", sort=False)
+    }
+
+
+def _in_reading_order(fold: dict[str, Any]) -> dict[str, Any]:
+    """JSON sorts by name; a reader goes from training to test."""
+    order = {part: place for place, part in enumerate(("repeat", "fold", "train", "validation", "test"))}
+    return dict(sorted(fold.items(), key=lambda item: order.get(item[0].partition("_")[0], len(order))))
+
+
+def _score(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
