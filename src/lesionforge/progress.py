@@ -24,6 +24,11 @@ class Progress:
     def say(self, text: str) -> None:
         """Show one line."""
 
+    def within(self, name: str) -> "Progress":
+        """Return progress that begins what it shows with ``name``."""
+        del name
+        return self
+
     @contextmanager
     def work(self, description: str, total: int, *, unit: str, done: int = 0) -> Iterator[Advance]:
         """Yield ``advance(amount, name=figure, …)``, to be called as the work goes on."""
@@ -37,24 +42,34 @@ SILENT = Progress()
 class TerminalProgress(Progress):
     """Shows progress on standard error: results alone go to standard output."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, name: str = "", live: bool = True) -> None:
         self._console = Console(stderr=True, highlight=False)
+        self._name = name
+        self._live = live and self._console.is_terminal
+
+    def __reduce__(self) -> tuple[Callable[[str], "TerminalProgress"], tuple[str]]:
+        # In another process: live bars of several processes would overwrite each other.
+        return _in_another_process, (self._name,)
 
     def say(self, text: str) -> None:
         """Show one line."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(f"{self._name}{text}", markup=False, soft_wrap=True)
+
+    def within(self, name: str) -> "TerminalProgress":
+        """Return progress that begins what it shows with ``name``."""
+        return TerminalProgress(name=f"{self._name}{name}: ", live=self._live)
 
     @contextmanager
     def work(self, description: str, total: int, *, unit: str, done: int = 0) -> Iterator[Advance]:
         """Show ``description`` with the share done, the rate in ``unit`` a second, and the time left."""
         rate = _Rate(total, done)
-        if not self._console.is_terminal:
+        if not self._live:
             yield self._plain(description, rate, unit)
             self.say(f"{description}: {rate.done:,.0f} {unit} in {_clock(rate.elapsed)}")
             return
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
         with Bar(*columns, console=self._console, transient=True) as bar:
-            task = bar.add_task(description, total=total, completed=done, figures="")
+            task = bar.add_task(f"{self._name}{description}", total=total, completed=done, figures="")
 
             def advance(amount: int, **figures: float) -> None:
                 rate.add(amount)
@@ -76,6 +91,10 @@ class TerminalProgress(Progress):
         return advance
 
 
+def _in_another_process(name: str) -> TerminalProgress:
+    return TerminalProgress(name=name, live=False)
+
+
 class _Rate:
     """How fast work goes, counted from where this process took it up."""
 
@@ -92,7 +111,7 @@ class _Rate:
 
     def text(self, unit: str, figures: Mapping[str, float] = MappingProxyType({})) -> str:
         rate = (self.done - self._start_done) / max(self.elapsed, 1e-9)
-        left = (self.total - self.done) / rate if rate > 0 else float("inf")
+        left = max(0, self.total - self.done) / rate if rate > 0 else float("inf")
         parts = [
             f"{self.done:,.0f}/{self.total:,.0f} {unit}",
             f"{rate:,.0f} {unit}/s",

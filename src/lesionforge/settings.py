@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import json
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -83,11 +83,20 @@ def _fitted(cls: type[Any], name: str, value: object) -> object:
     if name not in names:
         raise LesionForgeError(f"{cls.__name__} has no setting {name!r}{nearest(name, names)}")
     adapter: TypeAdapter[object] = TypeAdapter(typing.get_type_hints(cls)[name])
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        try:  # a tuple from the command line: --set channels=[32,64]
-            return adapter.validate_python(json.loads(str(value)))
-        except (ValidationError, json.JSONDecodeError):
-            why = error.errors()[0]["msg"]
-            raise LesionForgeError(f"setting {name} does not fit: {why}, but {value!r} came.") from None
+    complaint = ""
+    for reading in _readings(value):
+        try:
+            return adapter.validate_python(reading)
+        except ValidationError as error:
+            complaint = complaint or error.errors()[0]["msg"]
+    raise LesionForgeError(f"setting {name} does not fit: {complaint}, but {value!r} came.")
+
+
+def _readings(value: object) -> Iterator[object]:
+    """What a value may mean: itself, or a text from the command line that is JSON, or a list with commas."""
+    yield value
+    if isinstance(value, str):
+        try:
+            yield json.loads(value)
+        except json.JSONDecodeError:
+            yield [item.strip() for item in value.split(",")]

@@ -6,7 +6,7 @@ Axes are (z, y, x): a 2-D image is [y, x], a 3-D one [z, y, x]; positions are in
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -110,6 +110,10 @@ class Patches:
             if not isinstance(values, str) and np.ndim(values) > 0 and len(values) != count:
                 raise LesionForgeError(f"{name} must have a value for each of {count} images, but has {len(values)}.")
         return cls(images, pd.DataFrame(known | columns, index=range(count)), masks=masks, unit=unit)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a read-only mapping cannot go to another process as it is
+        keywords: dict[str, Any] = {"masks": self.masks, "unit": self.unit, "generators": dict(self.generators)}
+        return partial(Patches, **keywords), (self.images, self._table)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -1,0 +1,1 @@
+"""Generative methods, and the one loop that trains them."""

@@ -1,0 +1,79 @@
+"""What every network needs: a device, a seed, a count of its parameters, and files without pickle."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lesionforge.errors import LesionForgeError, StorageError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the named device, or with ``auto`` the first GPU there is, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise LesionForgeError(f"device {name!r} cannot be used here ({error}): use 'cpu' or 'auto'.") from error
+    return device
+
+
+def derived_seed(*parts: object) -> int:
+    """Seed of 63 bits that depends on all of ``parts``; the same on every machine."""
+    text = "\x1f".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def torch_generator(device: torch.device, *parts: object) -> torch.Generator:
+    """Random-number generator on ``device``, seeded from ``parts``."""
+    return torch.Generator(device).manual_seed(derived_seed(*parts))
+
+
+@contextmanager
+def seeded(*parts: object) -> Iterator[None]:
+    """Seed torch's global generator (initial weights, dropout) inside the block, and restore it after."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derived_seed(*parts))
+        yield
+
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def channels_last(network: N) -> N:
+    """Lay the weights of 2-D convolutions out with channels last, which CPUs and GPUs multiply faster."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a safetensors file. Shared storage is written once for each name."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Read a safetensors file; raise StorageError if it is missing, cut short or something else."""
+    try:
+        return load_file(path, device=str(device))
+    except (SafetensorError, OSError) as error:
+        raise StorageError(f"{path} must be a safetensors file, but {error}.") from error
+
+
+def load_state(network: nn.Module, tensors: Mapping[str, Tensor], *, of: str) -> None:
+    """Put tensors into a network, which must have exactly these; ``of`` names them for the error."""
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise StorageError(f"the weights do not fit {of}: {' '.join(str(error).split()[:40])}…") from error
