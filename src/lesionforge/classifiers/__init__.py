@@ -1,0 +1,1 @@
+"""Classifiers, and the one loop that fits the networks among them."""
