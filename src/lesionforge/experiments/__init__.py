@@ -1,0 +1,1 @@
+"""Experiments: what a protocol describes and the engine that runs it."""

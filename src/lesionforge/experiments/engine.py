@@ -1,0 +1,244 @@
+"""The engine: runs an experiment's tasks, keeps each one's result, and writes the run's folder.
+
+A run's folder (`report` makes a page of it):
+
+    config.json         the experiment, and the digest of the data; a run is continued only under the same
+    tasks/NAME/         a finished task's result, whole or absent; a killed run goes on with those that are missing
+    checkpoints/        generators (unfinished ones are continued) and classifiers
+    tables/*.csv        predictions, scores, comparisons, confusion, and both kinds of training curves
+    plates/CLASS/       real beside synthetic patches
+    log.jsonl           what was done when
+    provenance.json     software, data, folds, times: written last, so it marks a finished run
+"""
+
+import platform
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import sklearn.metrics
+
+from lesionforge import registry, settings
+from lesionforge.data import patches_file
+from lesionforge.data.patches import Patches
+from lesionforge.data.splits import repeated_kfold
+from lesionforge.errors import StorageError
+from lesionforge.evaluation.predictions import Predictions, concatenate
+from lesionforge.evaluation.statistics import comparison_table
+from lesionforge.evaluation.tables import (
+    confusion_table_by_regime,
+    prediction_table_by_regime,
+    score_table_by_regime,
+)
+from lesionforge.experiments import preconditions
+from lesionforge.experiments.experiment import Experiment
+from lesionforge.experiments.fold import Fold, summary
+from lesionforge.experiments.tasks import Tasks, write_table
+from lesionforge.experiments.workers import do_all
+from lesionforge.progress import SILENT, Progress
+from lesionforge.storage import read_json, safe_name, write_json
+
+CONFIG = "config.json"
+PROVENANCE = "provenance.json"
+SOFTWARE = ("lesionforge", "numpy", "pandas", "scikit-learn", "scipy", "torch")
+FEW_PATIENTS = 30  # of the rarest class: below, an interval is wide and a fold's test part a handful
+SIZE_GIVES_AWAY = 0.7  # AUC of the diameter alone
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an experiment's patches come from, for its report."""
+
+    name: str
+    phantom: bool = False
+    command: str = ""
+
+
+def run(
+    experiment: Experiment,
+    patches: Patches,
+    out: Path | str,
+    *,
+    source: Source,
+    given: Patches | None = None,
+    workers: int = 1,
+    progress: Progress = SILENT,
+) -> Path:
+    """Run an experiment on ``patches`` into the folder ``out``; continue it if it was begun there.
+
+    Parameters
+    ----------
+    given
+        Synthetic patches for the regimes that add them; their generators must not have seen these patients.
+    workers
+        Tasks done at the same time. The number of threads of each, and so the last digits of the
+        numbers, depend on it.
+
+    Raises
+    ------
+    LesionForgeError
+        The patches do not allow the experiment: too few patients, a class too many, a size too small.
+    StorageError
+        ``out`` holds something else, or another experiment.
+    """
+    engine = _Engine(experiment, patches, Tasks(Path(out)), source, given, progress)
+    engine.open()
+    if (engine.out / PROVENANCE).exists():
+        progress.say(f"{engine.out} holds this experiment already, finished.")
+        return engine.out
+    engine.do_tasks(workers)
+    engine.write_tables()
+    engine.write_plates()
+    engine.write_provenance(workers)
+    return engine.out
+
+
+@dataclass
+class _Engine:
+    experiment: Experiment
+    patches: Patches
+    tasks: Tasks
+    source: Source
+    given: Patches | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        experiment = self.experiment
+        splits = repeated_kfold(
+            self.patches,
+            folds=experiment.folds,
+            repeats=experiment.repeats,
+            seed=experiment.seed,
+            validation=experiment.validation,
+        )
+        self.folds = [Fold(experiment, self.patches, split, self.tasks, self.given) for split in splits]
+        preconditions.check(self.folds[0])
+
+    @property
+    def out(self) -> Path:
+        return self.tasks.out
+
+    def open(self) -> None:
+        """Make the run's folder, or check that it is this experiment's."""
+        config = describe(self.experiment) | {"data_digest": self.patches.digest}
+        if self.given is not None:
+            config["given_digest"] = self.given.digest
+        if (self.out / CONFIG).exists():
+            found = read_json(self.out / CONFIG, of="a run")
+            changed = sorted(key for key in config.keys() | found.keys() if config.get(key) != found.get(key))
+            if changed:
+                raise StorageError(
+                    f"{self.out} holds a run with other {', '.join(changed)}: take another folder or the same settings."
+                )
+            self.progress.say(f"continuing the run in {self.out}")
+        elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            raise StorageError(f"{self.out} must be empty or a run to continue, but holds something else.")
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(self.out / CONFIG, config)
+        self.tasks.log("opened", folds=len(self.folds))
+
+    def do_tasks(self, workers: int) -> None:
+        """Train what generators are needed, then fit the classifiers: what has been done is left as it is."""
+        experiment, folds = self.experiment, self.folds
+        if experiment.needs_generators:
+            train = [partial(fold.do_generator, label) for fold in folds for label in self.patches.classes]
+            do_all(train, workers=workers, progress=self.progress)
+        fit = [partial(fold.do_classifier, regime) for fold in folds for regime in experiment.regimes]
+        do_all(fit, workers=workers, progress=self.progress)
+
+    def predictions(self) -> dict[str, Predictions]:
+        """Each regime's predictions, over all folds."""
+        return {
+            regime.name: concatenate([Predictions.from_table(fold.predictions(regime)) for fold in self.folds])
+            for regime in self.experiment.regimes
+        }
+
+    def write_tables(self) -> None:
+        """Score every regime, compare each with the one before, and collect the curves."""
+        seed, tables, regimes = self.experiment.seed, self.out / "tables", self.predictions()
+        write_table(tables / "predictions.csv", prediction_table_by_regime(regimes))
+        write_table(tables / "scores.csv", score_table_by_regime(regimes, seed=seed))
+        write_table(tables / "confusion.csv", confusion_table_by_regime(regimes))
+        write_table(tables / "classifier_training.csv", self.tasks.tables("classifiers", "training.csv"))
+        if self.experiment.needs_generators:
+            write_table(tables / "gan_training.csv", self.tasks.tables("generators", "training.csv"))
+        if len(regimes) > 1:
+            pairs, metric = self.experiment.comparisons, self.experiment.metric
+            comparisons = comparison_table(regimes, pairs=pairs, metric=metric, seed=seed)
+            write_table(tables / "comparisons.csv", comparisons)
+            for row in comparisons.itertuples():
+                self.progress.say(f"{row.regime} against {row.against}: {row.sentence}")
+
+    def write_plates(self) -> None:
+        """Keep some real and synthetic patches of the first fold to look at."""
+        if not self.experiment.needs_generators:
+            return
+        for label in self.patches.classes:
+            patches_file.save(self.folds[0].plate(label), self.out / "plates" / safe_name(label), overwrite=True)
+
+    def write_provenance(self, workers: int) -> None:
+        """Write what was used and how long it took; this marks the run as finished."""
+        seconds = self.tasks.seconds_by_stage()
+        provenance = {
+            "software": {name: version(name) for name in SOFTWARE} | {"python": platform.python_version()},
+            "device": "cpu",
+            "workers": workers,
+            "data": describe_data(self.patches, self.source),
+            "folds": summary(self.folds),
+            "started": self.tasks.started(),
+            "seconds": round(sum(seconds.values()), 1),
+            "seconds_by_stage": seconds,
+            "command": self.source.command,
+            "warnings": warnings_about(self.patches),
+        }
+        self.tasks.log("finished")
+        write_json(self.out / PROVENANCE, provenance)
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+    """Turn an experiment into JSON, its methods by their names."""
+    described: dict[str, Any] = settings.to_json(experiment)
+    for part in ("generator", "classifier"):
+        if described[part] is not None:
+            described[part] = {"method": registry.name_of(getattr(experiment, part)), **described[part]}
+    return described
+
+
+def describe_data(patches: Patches, source: Source) -> dict[str, Any]:
+    """Say what the data is: its digest, and how many patients and lesions of each class. No identifiers."""
+    summary = patches.summary
+    classes = [
+        {
+            "label": label,
+            "lesions": facts["patches"],
+            "patients": facts["patients"],
+            "median_diameter_mm": facts["median_diameter_mm"],
+        }
+        for label, facts in summary["labels"].items()
+    ]
+    shared = {key: summary[key] for key in ("digest", "unit", "shape")}
+    return {"name": source.name, "phantom": source.phantom, "classes": classes, **shared}
+
+
+def warnings_about(patches: Patches) -> list[str]:
+    """Say what makes this data less telling than it looks."""
+    found = []
+    table = patches.table
+    patients = table.groupby("label")["patient"].nunique()
+    if patients.min() < FEW_PATIENTS:
+        found.append(
+            f"The class {patients.idxmin()!r} has {patients.min()} patients: intervals are wide, and a gain has to be "
+            "large to be seen."
+        )
+    known = table[table["diameter_mm"].notna()]
+    if known["label"].nunique() == 2:
+        positive = known["label"] == patches.classes[1]
+        auc = float(sklearn.metrics.roc_auc_score(positive, known["diameter_mm"]))
+        if max(auc, 1 - auc) >= SIZE_GIVES_AWAY:
+            found.append(
+                f"The diameter alone tells the classes apart with an AUC of {max(auc, 1 - auc):.2f}: part of every "
+                "score below is size."
+            )
+    return found

@@ -1,0 +1,204 @@
+"""One fold of an experiment: its training sets, its generators, its classifiers, its predictions.
+
+Everything here is made from the fold's training patients; the test patients come in once, to be predicted, and
+the leak guard of the classifier's contract checks that this is so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lesionforge.augment.recipes import FridAdar2018, frid_adar_2018
+from lesionforge.classifiers.contract import FittedClassifier
+from lesionforge.data.exposure import patient_digest
+from lesionforge.data.hounsfield import window_named
+from lesionforge.data.patches import Patches, concatenate
+from lesionforge.data.splits import Split
+from lesionforge.evaluation.predictions import Predictions
+from lesionforge.evaluation.tables import read_table
+from lesionforge.experiments.experiment import Experiment, Regime
+from lesionforge.experiments.tasks import Tasks, write_table
+from lesionforge.generators import checkpoint
+from lesionforge.generators.training import read_log, train
+from lesionforge.networks import derived_seed
+from lesionforge.progress import Progress
+from lesionforge.storage import safe_name
+from lesionforge.synthesis.sample import sample
+
+PLATE_PATCHES = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """A split of ``patches`` (at their source's size) under an experiment."""
+
+    experiment: Experiment
+    patches: Patches
+    split: Split
+    tasks: Tasks
+    given: Patches | None = None
+
+    def do_generator(self, label: str, *, progress: Progress) -> None:
+        """Do the task of training one class's generator, unless it has been done."""
+        make = partial(self._generator_result, label, progress.within(self.name))
+        self.tasks.do(f"{self.name}-generator-{safe_name(label)}", stage="generators", make=make)
+
+    def do_classifier(self, regime: Regime, *, progress: Progress) -> None:
+        """Do the task of fitting one regime's classifier and predicting the test patients, unless it has been done."""
+        make = partial(self._classifier_result, regime, progress.within(self.name))
+        self.tasks.do(self._classifier_task(regime), stage="classifiers", make=make)
+
+    def predictions(self, regime: Regime) -> pd.DataFrame:
+        """What a regime's classifier said of this fold's test patients, once it has been run."""
+        return read_table(self.tasks.result(self._classifier_task(regime)) / "predictions.csv")
+
+    def _classifier_task(self, regime: Regime) -> str:
+        return f"{self.name}-classifier-{safe_name(regime.name)}"
+
+    def _generator_result(self, label: str, progress: Progress, folder: Path) -> None:
+        self.train_generator(label, progress)
+        curves = pd.DataFrame(read_log(self.checkpoint_of(label))).melt("images_seen", var_name="term")
+        write_table(folder / "training.csv", self._of_this_fold(curves).assign(label=label))
+
+    def _classifier_result(self, regime: Regime, progress: Progress, folder: Path) -> None:
+        fitted = self.fit(regime, progress)
+        fitted.save(self.tasks.out / "checkpoints" / self._classifier_task(regime), overwrite=True)
+        write_table(folder / "predictions.csv", self.predict(fitted).to_table())
+        curves = fitted.history.melt("images_shown", var_name="term")
+        write_table(folder / "training.csv", self._of_this_fold(curves).assign(regime=regime.name))
+
+    def _of_this_fold(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(repeat=self.split.repeat, fold=self.split.fold)
+
+    @property
+    def name(self) -> str:
+        """Names this fold's files."""
+        return f"repeat{self.split.repeat}-fold{self.split.fold}"
+
+    @cached_property
+    def source(self) -> Patches:
+        """Training patches at the source's size: what lies around the crop fills the corners of rotated ones."""
+        return self.patches.rows(self.split.train)
+
+    @cached_property
+    def train(self) -> Patches:
+        """Training patches, cropped."""
+        return self.source.centre_crop(self.experiment.size)
+
+    @cached_property
+    def validation(self) -> Patches:
+        """Patients who decide when fitting stops, cropped."""
+        return self.patches.rows(self.split.validation).centre_crop(self.experiment.size)
+
+    @cached_property
+    def test(self) -> Patches:
+        """Patients to be scored on, cropped."""
+        return self.patches.rows(self.split.test).centre_crop(self.experiment.size)
+
+    def seed(self, *purpose: object) -> int:
+        """Seed for one purpose in this fold."""
+        return derived_seed(self.experiment.seed, self.split.repeat, self.split.fold, *purpose) % 2**31
+
+    def augmented(self, source: Patches, count: int, purpose: str) -> Patches:
+        """Classically augment ``source`` by paper D's recipe; at most its 480 of each lesion."""
+        recipe = FridAdar2018(output_size=self.experiment.size)
+        return frid_adar_2018(
+            source,
+            seed=self.seed("augment", purpose),
+            count=min(count, recipe.per_lesion * len(source)),
+            recipe=recipe,
+        )
+
+    def checkpoint_of(self, label: str) -> Path:
+        """Where the generator of one class is."""
+        return self.tasks.out / "checkpoints" / f"{self.name}-generator-{safe_name(label)}"
+
+    def train_generator(self, label: str, progress: Progress) -> None:
+        """Train the generator of one class on this fold's training patients, or continue to."""
+        of_class = self.source.with_label(label)
+        augmented = self.augmented(of_class, self.experiment.generator_patches, "generator")
+        plan = self.experiment.generator_training
+        assert self.experiment.generator is not None  # checked by the experiment
+        train(
+            self.experiment.generator,
+            # Masks and poses are no use to a generator, and cropping is what the recipe did to the others.
+            concatenate([of_class.centre_crop(self.experiment.size), augmented]),
+            self.checkpoint_of(label),
+            plan=plan.with_seed(self.seed("generator", label)),
+            window=window_named(self.experiment.window, unit=self.patches.unit),
+            resume=True,
+            progress=progress,
+        )
+
+    def synthetic(self, per_class: int) -> Patches:
+        """Sample this fold's generators, as many patches of each class."""
+        return concatenate(
+            [
+                sample(checkpoint.load(self.checkpoint_of(label)), per_class, seed=self.seed("sample", label))
+                for label in self.patches.classes
+            ]
+        )
+
+    def training_set(self, regime: Regime) -> Patches:
+        """Join what a regime trains on."""
+        parts = [self.train]
+        if regime.classic:
+            parts.append(self.augmented(self.source, regime.classic, "classifier"))
+        if regime.synthetic_per_class:
+            parts.append(self.synthetic(regime.synthetic_per_class))
+        if regime.given and self.given is not None:
+            parts.append(self.given)
+        return concatenate(parts)
+
+    def fit(self, regime: Regime, progress: Progress) -> FittedClassifier:
+        """Fit the classifier under a regime. Regimes of a fold start from the same weights."""
+        return self.experiment.classifier.fit(
+            self.training_set(regime),
+            validation=self.validation if len(self.split.validation) else None,
+            scored_on=self.test,
+            seed=self.seed("classifier"),
+            progress=progress,
+        )
+
+    def predict(self, fitted: FittedClassifier) -> Predictions:
+        """Predict the test patients."""
+        return Predictions.of(
+            fitted.facts.classes,
+            labels=self.test.labels,
+            probability=fitted.predict_proba(self.test),
+            patients=self.test.patients,
+            row=self.split.test,
+            fold=self.split.fold,
+            repeat=self.split.repeat,
+        )
+
+    def plate(self, label: str) -> Patches:
+        """Some real training lesions of a class and some synthetic ones, under digests instead of patients' names."""
+        real = self.train.with_label(label)
+        chosen = np.random.default_rng(self.seed("plate")).permutation(len(real))[:PLATE_PATCHES]
+        shown = real.rows(np.sort(chosen))
+        digests = [patient_digest(patient) for patient in shown.patients]
+        anonymous = Patches.of(shown.images, patient=digests, label=label, spacing_mm=shown.spacing_mm, unit=shown.unit)
+        return concatenate(
+            [
+                anonymous,
+                sample(checkpoint.load(self.checkpoint_of(label)), PLATE_PATCHES, seed=self.seed("sample", label)),
+            ]
+        )
+
+
+def summary(folds: Sequence[Fold]) -> list[dict[str, int]]:
+    """Count the patients and lesions of each part of each fold."""
+    return [
+        {"repeat": fold.split.repeat, "fold": fold.split.fold}
+        | {
+            f"{part}_{what}": count
+            for part, patches in (("train", fold.train), ("validation", fold.validation), ("test", fold.test))
+            for what, count in (("patients", int(patches.patients.nunique())), ("lesions", len(patches)))
+        }
+        for fold in folds
+    ]

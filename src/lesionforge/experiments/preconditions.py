@@ -1,0 +1,59 @@
+"""What would stop a run after hours, found before anything is written."""
+
+import numpy as np
+
+from lesionforge.data.hounsfield import window_named
+from lesionforge.data.patches import Patches
+from lesionforge.errors import LesionForgeError
+from lesionforge.evaluation.predictions import Predictions
+from lesionforge.evaluation.scores import measure
+from lesionforge.experiments.experiment import Experiment
+from lesionforge.experiments.fold import Fold
+
+
+def check(fold: Fold) -> None:
+    """Check that the experiment of ``fold`` can be run on its patches.
+
+    Raises
+    ------
+    LeakError
+        The given synthetic patches have seen these patients.
+    LesionForgeError
+        Sizes, windows, classes, the metric or what augmentation needs do not fit.
+    """
+    experiment, patches, shape = fold.experiment, fold.patches, fold.train.shape
+    if len(patches.classes) < 2:
+        raise LesionForgeError(f"an experiment needs patches of 2 classes or more, but only {patches.classes} came.")
+    for window in (experiment.window, experiment.classifier.window):
+        window_named(window, unit=patches.unit)
+    experiment.classifier.check_shape(shape)
+    if experiment.generator is not None:
+        experiment.generator.check_shape(shape)
+    if experiment.generator_patches or any(regime.classic for regime in experiment.regimes):
+        fold.augmented(patches, 0, "check")
+    _check_metric(experiment, patches.classes)
+    _check_given(experiment, patches, shape, fold.given)
+
+
+def _check_metric(experiment: Experiment, classes: tuple[str, ...]) -> None:
+    known = measure(Predictions.of(classes, labels=classes, probability=np.eye(len(classes)), patients=classes))
+    if experiment.metric not in known:
+        raise LesionForgeError(f"metric must be one of {', '.join(known)}, but {experiment.metric!r} came.")
+
+
+def _check_given(experiment: Experiment, patches: Patches, shape: tuple[int, ...], given: Patches | None) -> None:
+    wanted = [regime.name for regime in experiment.regimes if regime.given]
+    if given is None:
+        if wanted:
+            raise LesionForgeError(f"the regime {wanted[0]!r} trains on given patches, but none were given.")
+        return
+    given.exposure.refuse(patches.exposure, doing="cross-validation with given synthetic patches")
+    if given.shape != shape or given.unit != patches.unit:
+        raise LesionForgeError(
+            f"given patches must be {shape} in {patches.unit} like the experiment's, but {given.shape} in {given.unit} "
+            "came: sample a generator of that size, or set the experiment's size."
+        )
+    if strange := sorted(set(given.labels.tolist()) - set(patches.classes)):
+        raise LesionForgeError(
+            f"given patches must be labelled {' or '.join(patches.classes)}, but {', '.join(map(repr, strange))} came."
+        )

@@ -1,0 +1,51 @@
+"""Tasks side by side: one process each, as many as there are workers.
+
+Small networks do not fill several cores: two processes of one thread each get more done than one of two threads.
+"""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+
+from lesionforge.progress import Progress
+
+WATCH_EVERY_S = 0.5
+
+
+def do_all(tasks: Sequence[Callable[..., None]], *, workers: int, progress: Progress) -> None:
+    """Call every task with ``progress``, in ``workers`` processes that share the cores; in this one if it is one.
+
+    The first error is raised again here; tasks not yet begun are dropped.
+    """
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        for task in tasks:
+            task(progress=progress)
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    context = multiprocessing.get_context("spawn")  # a forked copy of a threaded torch may hang
+    with ProcessPoolExecutor(workers, context, _begin, (threads, os.getpid())) as pool:
+        futures = [pool.submit(task, progress=progress) for task in tasks]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(threads: int, parent: int) -> None:
+    torch.set_num_threads(threads)
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when its parent is gone: a run that was killed must not go on writing beside its successor."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_EVERY_S)
+    os._exit(1)
