@@ -158,7 +158,8 @@ def ingest(
     """Read npz/npy arrays with a CSV table into patches. What is where: arrays.json, or --set.
 
     Example: lesionforge ingest scans/ --out lung.patches --set images=hu.npz:hu --set patient=patient_id
-    --set diameter_mm=diameter --set spacing_mm=pixel_mm --set 'labels={"small": "diameter < 8", "large": "diameter >= 8"}'
+    --set diameter_mm=diameter --set spacing_mm=pixel_mm
+    --set 'labels={"small": "diameter < 8", "large": "diameter >= 8"}'
     """
     from lesionforge import settings
     from lesionforge.data import patches_file

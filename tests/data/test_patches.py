@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesionforge.data.exposure import Exposure, pixel_digest
-from lesionforge.data.patches import IDENTITY, Patches, concatenate
+from lesionforge.data.patch_table import IDENTITY
+from lesionforge.data.patches import Patches, concatenate
 from lesionforge.errors import LesionForgeError
 
 

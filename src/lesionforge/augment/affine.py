@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lesionforge.augment.resampling import resample
 from lesionforge.augment.transform import Array, Pixels, Shape, Transform, known_diameters
-from lesionforge.data.patches import AXES
+from lesionforge.data.patch_table import AXES
 from lesionforge.errors import LesionForgeError
 
 Axes = tuple[str, ...]

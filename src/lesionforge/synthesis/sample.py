@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from lesionforge.data.hounsfield import as_stored
-from lesionforge.data.patches import Array, Patches
+from lesionforge.data.patch_table import Array
+from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.checkpoint import Checkpoint, generate
 from lesionforge.networks import torch_generator

@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesionforge.data.hounsfield import LOWEST_STORED_HU, as_stored
-from lesionforge.data.patches import AXES, IDENTITY, POSITION, Patches
+from lesionforge.data.patch_table import AXES, IDENTITY, POSITION
+from lesionforge.data.patches import Patches
 from lesionforge.data.patches_file import MANIFEST
 from lesionforge.data.rules import matches
 from lesionforge.errors import LesionForgeError, StorageError
