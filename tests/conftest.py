@@ -2,7 +2,8 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from lesionforge.data.patches import Patches
+from lesionforge.progress import Advance, Progress
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -85,3 +87,46 @@ def make_patches(
 def small_patches() -> Callable[..., Patches]:
     """Makes small sets: `make_patches`."""
     return make_patches
+
+
+class Killed(BaseException):
+    """What `StopAfter` raises: nothing may catch it."""
+
+
+class StopAfter(Progress):
+    """Ends the work that it watches at its ``steps``-th step; counts the steps."""
+
+    def __init__(self, steps: int = 10**9) -> None:
+        self.steps, self.seen = steps, 0
+
+    @contextmanager
+    def work(self, description: str, total: int, *, unit: str, done: int = 0) -> Iterator[Advance]:
+        def advance(amount: int, **figures: float) -> None:
+            self.seen += 1
+            if self.seen >= self.steps:
+                raise Killed
+
+        yield advance
+
+
+@pytest.fixture(scope="session")
+def stop_after() -> Callable[..., StopAfter]:
+    """Makes a progress that ends long work after some steps, as a kill would: `StopAfter`."""
+    return StopAfter
+
+
+@pytest.fixture(scope="session")
+def killed() -> type[BaseException]:
+    """What `stop_after` raises."""
+    return Killed
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small networks do not gain from more, and machines that run tests side by side lose."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

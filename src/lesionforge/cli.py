@@ -8,6 +8,7 @@ import json
 import shlex
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -57,17 +58,22 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     raise AssertionError("the command line exits by itself")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[  # noqa: ARG001 (its callback comes before the missing verb is noticed)
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
 ) -> None:
     """Options before the verb."""
     _STATE["progress"] = SILENT if quiet else TerminalProgress()
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
 
 
 @app.command()
@@ -211,18 +217,18 @@ def inspect(
 
     if (path / checkpoint.MANIFEST).exists():
         manifest = checkpoint.read_manifest(path)
-        exposure = manifest["subject"]["exposure"]
+        subject = manifest["subject"]
         facts = {key: manifest[key] for key in ("id", "method", "settings", "images_seen")} | {
-            "label": manifest["subject"]["label"],
-            "shape": manifest["subject"]["shape"],
-            "patients_seen": len(exposure["patients"]),
+            "label": subject["label"],
+            "shape": subject["shape"],
+            "patients_seen": len(subject["exposure"]["patients"]),
         }
     else:
         patches = patches_file.load(path)
         facts = patches.summary
         if png:
             _contact_sheet(patches, png, window)
-    typer.echo(json.dumps(facts, indent=None if as_json else 1, ensure_ascii=False))
+    typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_lines(facts)))
 
 
 @app.command()
@@ -373,6 +379,17 @@ def _contact_sheet(patches: Any, png: Path, window: str) -> None:
         raise LesionForgeError(f"a picture with synthetic patches must say so: name it synthetic_{png.name}.")
     save_png(png, contact_sheet(patches.images[:100], window_named(window, unit=patches.unit), zoom=2))
     _STATE["progress"].say(f"wrote {png}")
+
+
+def _lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """A line for each fact; facts of facts are indented."""
+    for name, fact in facts.items():
+        if isinstance(fact, Mapping):
+            yield f"{indent}{name}:"
+            yield from _lines(fact, indent + "  ")
+        else:
+            shown = "×".join(map(str, fact)) if isinstance(fact, list) else "unknown" if fact is None else fact
+            yield f"{indent}{name}: {shown}"
 
 
 def _first_line(module: Any) -> str:

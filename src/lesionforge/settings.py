@@ -9,13 +9,28 @@ import difflib
 import json
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from lesionforge.errors import LesionForgeError
 
 T = TypeVar("T")
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("must be odd")
+    return value
+
+
+# What a field may hold beyond its type; checked where settings are read or overridden.
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Odd = Annotated[int, Field(ge=1), AfterValidator(_odd)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Widths = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
 def to_json(value: object) -> Any:
@@ -82,7 +97,7 @@ def _fitted(cls: type[Any], name: str, value: object) -> object:
     names = [field.name for field in dataclasses.fields(cls) if field.init]
     if name not in names:
         raise LesionForgeError(f"{cls.__name__} has no setting {name!r}{nearest(name, names)}")
-    adapter: TypeAdapter[object] = TypeAdapter(typing.get_type_hints(cls)[name])
+    adapter: TypeAdapter[object] = TypeAdapter(typing.get_type_hints(cls, include_extras=True)[name])
     complaint = ""
     for reading in _readings(value):
         try:

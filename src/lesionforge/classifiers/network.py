@@ -28,6 +28,7 @@ from lesionforge.data.patches import Patches
 from lesionforge.errors import StorageError, TrainingDivergedError
 from lesionforge.networks import channels_last, load_state, load_tensors, save_tensors, seeded
 from lesionforge.progress import Progress
+from lesionforge.settings import Count, CountOrZero
 from lesionforge.storage import check_files, describe_files, digest, new_folder, read_json, write_json
 
 FORMAT = "lesionforge-classifier"
@@ -41,11 +42,11 @@ PREDICT_BATCH = 256
 class NetworkClassifier(Classifier):
     """A classifier that is a network, fitted by gradient descent on cross-entropy."""
 
-    batch_size: int = 64
-    epochs: int = 1
-    max_images: int = 0  # an upper bound on images shown, whatever the epochs say; 0: none
-    patience_images: int = 0  # stop when the validation loss has not fallen for so long; 0: never
-    check_every_images: int = 1_000  # the validation loss is looked at
+    batch_size: Count = 64
+    epochs: Count = 1
+    max_images: CountOrZero = 0  # an upper bound on images shown, whatever the epochs say; 0: none
+    patience_images: CountOrZero = 0  # stop when the validation loss has not fallen for so long; 0: never
+    check_every_images: Count = 1_000  # the validation loss is looked at
     class_weights: bool = True  # weigh each class by the inverse of its share
 
     @abstractmethod
@@ -212,7 +213,7 @@ def load(path: Path | str) -> FittedNetwork:
         method = settings.from_json(method_class, manifest["settings"])
     except (KeyError, TypeError) as error:
         raise StorageError(f"{path / MANIFEST} is incomplete ({error!r}): fit it again.") from error
-    network = method.build(facts.shape, len(facts.classes))
+    network = channels_last(method.build(facts.shape, len(facts.classes)))
     load_state(network, load_tensors(path / WEIGHTS), of=f"{manifest['method']} in {path}")
     return FittedNetwork(method, facts, network, pd.DataFrame())
 

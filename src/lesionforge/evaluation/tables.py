@@ -30,9 +30,7 @@ def read_table(path: Path) -> pd.DataFrame:
         The file is missing, empty or no table.
     """
     try:
-        return pd.read_csv(
-            path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""], float_precision="round_trip"
-        )
+        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise StorageError(f"{path} is missing: the run is not finished; resume it, then ask again.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:

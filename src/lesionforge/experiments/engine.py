@@ -88,10 +88,11 @@ def run(
     if (engine.out / PROVENANCE).exists():
         progress.say(f"{engine.out} holds this experiment already, finished.")
         return engine.out
-    engine.do_tasks(workers)
-    engine.write_tables()
-    engine.write_plates()
-    engine.write_provenance(workers)
+    with engine.tasks.alone():
+        engine.do_tasks(workers)
+        engine.write_tables()
+        engine.write_plates()
+        engine.write_provenance(workers)
     return engine.out
 
 

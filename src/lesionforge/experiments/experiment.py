@@ -11,6 +11,7 @@ from lesionforge.classifiers.contract import Classifier
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.generators.training import TrainingPlan
+from lesionforge.settings import Count, CountOrZero, Share
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Regime:
     """What is added to the real training patches of a fold."""
 
     name: str
-    classic: int = 0  # classically augmented patches, as many of each lesion
-    synthetic_per_class: int = 0  # samples of the generator of each class, trained on the fold
+    classic: CountOrZero = 0  # classically augmented patches, as many of each lesion
+    synthetic_per_class: CountOrZero = 0  # samples of the generator of each class, trained on the fold
     given: bool = False  # the synthetic patches that the experiment was given
 
 
@@ -36,14 +37,14 @@ class Experiment:
     regimes: tuple[Regime, ...]
     generator: GenerativeMethod | None = None
     generator_training: TrainingPlan = TrainingPlan()  # noqa: RUF009 (frozen)
-    generator_patches: int = 0  # classically augmented patches that the generator of each class learns from
-    size: int = 64
+    generator_patches: CountOrZero = 0  # classically augmented patches that the generator of each class learns from
+    size: Count = 64
     window: str = "lung"
-    folds: int = 3
-    repeats: int = 1
-    validation: float = 0.2  # share of a fold's training patients that decide when fitting stops
+    folds: Count = 3
+    repeats: Count = 1
+    validation: Share = 0.2  # share of a fold's training patients that decide when fitting stops
     metric: str = "auc"
-    seed: int = 0
+    seed: CountOrZero = 0
 
     def __post_init__(self) -> None:
         names = [regime.name for regime in self.regimes]

@@ -4,15 +4,19 @@ A result is a folder that is whole or absent, so a killed run goes on with the t
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
+from lesionforge.errors import StorageError
 from lesionforge.evaluation.tables import read_table
 from lesionforge.storage import new_folder, read_json, write_json, write_text
 
@@ -25,6 +29,26 @@ class Tasks:
     """The tasks of the run in the folder ``out``."""
 
     out: Path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Work in this folder alone, and clear away what killed runs left half-written.
+
+        Raises
+        ------
+        StorageError
+            Another process works here.
+        """
+        lock = FileLock(self.out / ".lock", timeout=0)
+        try:
+            with lock:
+                for partial in (self.out / "tasks").glob(".*.partial-*"):
+                    shutil.rmtree(partial)
+                yield
+        except Timeout:
+            raise StorageError(
+                f"another process is working on the run in {self.out}: wait for it, or stop it."
+            ) from None
 
     def do(self, name: str, *, stage: str, make: Callable[[Path], None]) -> None:
         """Have ``make`` fill a folder with the result of the task ``name``, unless a run before has done it."""

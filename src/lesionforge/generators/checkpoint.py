@@ -19,7 +19,7 @@ from lesionforge.data.hounsfield import Window
 from lesionforge.errors import StorageError
 from lesionforge.generators import methods
 from lesionforge.generators.contract import GenerativeMethod
-from lesionforge.networks import load_state, load_tensors
+from lesionforge.networks import channels_last, load_state, load_tensors
 from lesionforge.storage import check_files, digest, read_json
 
 FORMAT = "lesionforge-generator"
@@ -105,7 +105,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> Checkpoint:
     subject = Subject.from_json(manifest["subject"])
     generator = method.build(subject.shape)["generator"]
     load_state(generator, load_tensors(path / WEIGHTS), of=f"{manifest['method']} in {path}")
-    generator.to(device).eval().requires_grad_(False)
+    channels_last(generator.to(device)).eval().requires_grad_(False)
     return Checkpoint(manifest["id"], method, subject, manifest["images_seen"], generator)
 
 

@@ -12,6 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from lesionforge.settings import Count
+
 # B batch, Z latent size, H W pixels. Images are [B, 1, H, W] in [−1, 1].
 
 Networks = nn.ModuleDict
@@ -22,8 +24,8 @@ class GenerativeMethod(ABC):
     """Base of every method in ``generators/methods``; the fields of a subclass are its hyper-parameters."""
 
     paper: ClassVar[str]
-    batch_size: int = 64
-    epochs: int = 1
+    batch_size: Count = 64
+    epochs: Count = 1
 
     @abstractmethod
     def check_shape(self, shape: tuple[int, ...]) -> None:

@@ -36,6 +36,7 @@ from lesionforge.networks import (
     torch_generator,
 )
 from lesionforge.progress import SILENT, Progress
+from lesionforge.settings import Count, CountOrZero, Rate
 from lesionforge.storage import check_files, new_file, read_json, sha256, write_json, write_text
 
 STATE = "training.json"
@@ -48,13 +49,13 @@ GRID_PATCHES = 64
 class TrainingPlan:
     """How long to train, and what to keep; lengths are counted in images shown to the discriminator."""
 
-    images: int = 0  # 0: the method's epochs over the training set
-    seed: int = 0
-    average_half_life_images: int = 5_000  # of the averaged generator; shorter at first (StyleGAN2-ADA's ramp)
-    average_ramp: float = 0.1
-    checkpoint_every_images: int = 20_000
-    grid_every_images: int = 20_000
-    log_every_images: int = 1_000
+    images: CountOrZero = 0  # 0: the method's epochs over the training set
+    seed: CountOrZero = 0
+    average_half_life_images: Count = 5_000  # of the averaged generator; shorter at first (StyleGAN2-ADA's ramp)
+    average_ramp: Rate = 0.1
+    checkpoint_every_images: Count = 20_000
+    grid_every_images: Count = 20_000
+    log_every_images: Count = 1_000
 
     def with_seed(self, seed: int) -> "TrainingPlan":
         """Return the same plan with another seed."""

@@ -52,7 +52,7 @@ class FinishedRun:
         """
         config, provenance = _facts(path / "config.json", CONFIG), _facts(path / "provenance.json", PROVENANCE)
         regimes = regimes_from_table(_table(path, "predictions"))
-        folders = sorted(folder for folder in (path / "plates").glob("*") if folder.is_dir())
+        folders = sorted(folder for folder in (path / "plates").glob("[!.]*") if folder.is_dir())
         absent = {"comparisons"} if len(regimes) == 1 else set()
         absent |= set() if folders else {"gan_training"}
         return cls(

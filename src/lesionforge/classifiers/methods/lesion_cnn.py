@@ -17,6 +17,7 @@ from torch import nn
 
 from lesionforge.classifiers.network import MeanImage, NetworkClassifier
 from lesionforge.errors import LesionForgeError
+from lesionforge.settings import Count, Odd, Rate, Share, Widths
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,14 @@ class LesionCNN(NetworkClassifier):
 
     paper: ClassVar[str] = "Frid-Adar et al. 2018"
 
-    batch_size: int = 64
-    epochs: int = 150
-    channels: tuple[int, ...] = (64, 64, 64)
-    kernel: int = 5
-    dense: int = 256
-    dropout: float = 0.5
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
+    batch_size: Count = 64
+    epochs: Count = 150
+    channels: Widths = (64, 64, 64)
+    kernel: Odd = 5
+    dense: Count = 256
+    dropout: Share = 0.5
+    learning_rate: Rate = 1e-3
+    momentum: Share = 0.9
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are 2-D, and large enough for every pooling."""

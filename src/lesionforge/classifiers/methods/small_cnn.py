@@ -15,6 +15,7 @@ from torch import nn
 
 from lesionforge.classifiers.network import NetworkClassifier
 from lesionforge.errors import LesionForgeError
+from lesionforge.settings import Count, Rate, Share, Widths
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class SmallCNN(NetworkClassifier):
 
     paper: ClassVar[str] = "Wang et al. 2020"
 
-    batch_size: int = 128
-    epochs: int = 500
-    channels: tuple[int, ...] = (32, 32, 48, 64)
-    dropout: float = 0.25
-    learning_rate: float = 1e-3
+    batch_size: Count = 128
+    epochs: Count = 500
+    channels: Widths = (32, 32, 48, 64)
+    dropout: Share = 0.25
+    learning_rate: Rate = 1e-3
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are 2-D, and large enough for every pooling."""

@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import GenerativeMethod, Networks
+from lesionforge.settings import Count, Odd, Rate, Share
 
 SEED_PIXELS = 4  # both networks meet at 4×4 pixels
 
@@ -26,17 +27,17 @@ class DCGAN(GenerativeMethod):
 
     paper: ClassVar[str] = "Frid-Adar et al. 2018"
 
-    batch_size: int = 64
-    epochs: int = 70
-    latent_size: int = 100
-    generator_width: int = 1024  # channels at 4×4; halved at each doubling of the resolution
-    discriminator_width: int = 64  # channels after the first convolution; doubled at each halving
-    kernel: int = 5
-    leak: float = 0.2
-    initial_sd: float = 0.02
-    learning_rate: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
+    batch_size: Count = 64
+    epochs: Count = 70
+    latent_size: Count = 100
+    generator_width: Count = 1024  # channels at 4×4; halved at each doubling of the resolution
+    discriminator_width: Count = 64  # channels after the first convolution; doubled at each halving
+    kernel: Odd = 5
+    leak: Share = 0.2
+    initial_sd: Rate = 0.02
+    learning_rate: Rate = 2e-4
+    beta1: Share = 0.5
+    beta2: Share = 0.999
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are square, 8 pixels or more, a power of two."""

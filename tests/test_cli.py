@@ -1,0 +1,264 @@
+import json
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionforge import __version__, cli
+from lesionforge.data import patches_file
+from lesionforge.storage import read_json
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+VERBS = sorted(command.callback.__name__ for command in cli.app.registered_commands)
+SMALL_GAN = ["--set", "generator_width=16", "--set", "discriminator_width=4", "--set", "batch_size=8"]
+SMALL_CNN = ["--set", "channels=[4,4]", "--set", "max_images=64"]
+
+
+def lesionforge(*arguments):
+    """Call the command line here; its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(argument) for argument in arguments])
+    return stop.value.code or 0
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "lung.patches"
+    assert lesionforge("--quiet", "phantom", "--patients", 24, "--size", 32, "--out", out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def checkpoint(phantom):
+    out = phantom.with_name("solid.dcgan")
+    arguments = ["--label", "solid", "--images", 32, *SMALL_GAN, "--out", out]
+    assert lesionforge("--quiet", "train", "dcgan", phantom, *arguments) == 0
+    return out
+
+
+def test_the_verbs_are_those_of_the_design():
+    assert {
+        "demo",
+        "doctor",
+        "experiment",
+        "ingest",
+        "inspect",
+        "methods",
+        "phantom",
+        "report",
+        "sample",
+        "train",
+    } <= set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_an_example(verb, capsys):
+    assert lesionforge(verb, "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"Example: lesionforge {verb}" in shown
+    assert "Usage: lesionforge" in shown
+
+
+def test_without_a_verb_it_explains_itself(capsys):
+    lesionforge()
+    shown = capsys.readouterr()
+    assert all(verb in shown.out + shown.err for verb in VERBS)
+
+
+def test_it_tells_its_version(capsys):
+    assert lesionforge("--version") == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_the_command_line_starts_without_heavy_packages():
+    code = "import sys, lesionforge.cli; print(sorted({'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_as_a_process_a_users_mistake_is_one_line_and_2(tmp_path):
+    call = [sys.executable, "-c", "from lesionforge.cli import main; main()", "inspect", str(tmp_path / "none")]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_inspect_tells_what_is_in_patches(phantom, capsys):
+    assert lesionforge("inspect", phantom, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    patches = patches_file.load(phantom)
+    assert facts["patches"] == len(patches)
+    assert facts["patients"] == 24
+    assert facts["shape"] == [32, 32]
+    assert sum(found["patches"] for found in facts["labels"].values()) == len(patches)
+    assert lesionforge("inspect", phantom) == 0
+    assert "24" in capsys.readouterr().out
+
+
+def test_inspect_draws_a_contact_sheet(phantom, tmp_path, capsys):
+    assert lesionforge("--quiet", "inspect", phantom, "--png", tmp_path / "sheet.png") == 0
+    assert np.asarray(Image.open(tmp_path / "sheet.png")).std() > 10
+
+
+def test_inspect_tells_what_is_in_a_checkpoint_without_naming_patients(checkpoint, phantom, capsys):
+    assert lesionforge("inspect", checkpoint, "--json") == 0
+    shown = capsys.readouterr().out
+    facts = json.loads(shown)
+    assert (facts["method"], facts["label"], facts["images_seen"]) == ("dcgan", "solid", 32)
+    assert facts["patients_seen"] == patches_file.load(phantom).with_label("solid").patients.nunique()
+    assert not any(patient in shown for patient in patches_file.load(phantom).patients)
+
+
+def test_a_sample_is_drawn_and_marked(checkpoint, tmp_path, capsys):
+    out = tmp_path / "solid.synthetic"
+    assert lesionforge("sample", checkpoint, "--n", 5, "--seed", 3, "--out", out) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    drawn = patches_file.load(out)
+    assert len(drawn) == 5
+    assert drawn.is_synthetic.all()
+    assert lesionforge("--quiet", "inspect", out, "--png", tmp_path / "sheet.png") == 2
+    assert "synthetic_sheet.png" in capsys.readouterr().err
+    assert lesionforge("--quiet", "inspect", out, "--png", tmp_path / "synthetic_sheet.png") == 0
+
+
+def test_training_is_resumed_where_asked(checkpoint, phantom, capsys):
+    arguments = ["dcgan", phantom, "--label", "solid", *SMALL_GAN, "--out", checkpoint]
+    assert lesionforge("--quiet", "train", *arguments, "--images", 32) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert lesionforge("--quiet", "train", *arguments, "--images", 32, "--resume") == 0
+
+
+def test_classify_ends_with_the_reports_path(phantom, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert lesionforge("classify", "small_cnn", phantom, "--folds", 2, *SMALL_CNN, "--out", out) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[-1] == str(out / "report.html")
+    assert "fitting small_cnn" in shown.err
+    config = read_json(out / "config.json", of="a run")
+    assert (config["folds"], config["size"], config["classifier"]["channels"]) == (2, 32, [4, 4])
+    (out / "report.html").unlink()
+    assert lesionforge("report", out) == 0
+    assert (out / "report.html").exists()
+
+
+def test_classify_refuses_synthetic_patches_that_have_seen_the_patients(phantom, checkpoint, tmp_path, capsys):
+    given = tmp_path / "given"
+    assert lesionforge("--quiet", "sample", checkpoint, "--n", 4, "--out", given) == 0
+    arguments = ["small_cnn", phantom, "--with", given, "--folds", 2, *SMALL_CNN, "--out", tmp_path / "run"]
+    assert lesionforge("--quiet", "classify", *arguments) == 2
+    assert "were seen" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_arrays_are_ingested(tmp_path, capsys):
+    images = np.random.default_rng(0).integers(-1000, 400, (6, 20, 20)).astype(np.int16)
+    np.savez(tmp_path / "hu.npz", hu=images)
+    rows = [f"p{k},{5 + k},0.7" for k in range(6)]
+    (tmp_path / "table.csv").write_text("\n".join(["patient_id,diameter,pixel_mm", *rows]) + "\n")
+    example = cli.ingest.__doc__.split("Example: ")[1]
+    given = shlex.split(example)[1:]  # as the help has it, but for the places
+    places = {"scans/": tmp_path, "lung.patches": tmp_path / "lung.patches"}
+    code = lesionforge("--quiet", *(places.get(argument, argument) for argument in given), "--size", 16)
+    assert code == 0, capsys.readouterr().err
+    patches = patches_file.load(tmp_path / "lung.patches")
+    assert patches.shape == (16, 16)
+    assert patches.labels.tolist() == ["small"] * 3 + ["large"] * 3
+    assert patches.table["diameter_mm"].tolist() == [5, 6, 7, 8, 9, 10]
+    np.testing.assert_array_equal(patches.spacing_mm, np.full((6, 2), 0.7))
+
+
+def test_methods_are_listed_with_their_papers(capsys):
+    assert lesionforge("methods", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert set(listed) == {"sources", "generators", "classifiers", "protocols"}
+    assert listed["generators"]["dcgan"] == "Frid-Adar et al. 2018"
+    assert "arrays" in listed["sources"]
+    assert lesionforge("methods") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for names in listed.values() for name in names)
+
+
+def test_doctor_says_what_is_installed(capsys):
+    assert lesionforge("doctor", "--json") == 0
+    found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert found["lesionforge"]["state"] == __version__
+    assert found["numpy"]["state"] == np.__version__
+    assert lesionforge("doctor") == 0
+    assert "torch" in capsys.readouterr().out
+
+
+MISTAKES = {
+    "no such patches": (["inspect", "NOWHERE"], "must be a folder of patches"),
+    "no such method": (["train", "dcgna", "PHANTOM", "--out", "OUT"], "did you mean 'dcgan'"),
+    "no such setting": (["train", "dcgan", "PHANTOM", "--set", "widht=3", "--out", "OUT"], "no setting 'widht'"),
+    "no images a batch": (
+        ["train", "dcgan", "PHANTOM", "--set", "batch_size=0", "--out", "OUT"],
+        "batch_size does not",
+    ),
+    "an even kernel": (["train", "dcgan", "PHANTOM", "--set", "kernel=4", "--out", "OUT"], "must be odd"),
+    "no such label": (["train", "dcgan", "PHANTOM", "--label", "cyst", "--out", "OUT"], "'cyst' came"),
+    "no such window": (["train", "dcgan", "PHANTOM", "--window", "bone", "--out", "OUT"], "'bone' came"),
+    "no such device": (["train", "dcgan", "PHANTOM", "--device", "abacus", "--out", "OUT"], "'abacus' cannot"),
+    "no such protocol": (["experiment", "usefulnes", "--data", "PHANTOM", "--out", "OUT"], "did you mean 'usefulness'"),
+    "no such scale": (["experiment", "usefulness", "--data", "PHANTOM", "--scale", "huge", "--out", "OUT"], "'huge'"),
+    "too few patients": (["classify", "small_cnn", "PHANTOM", "--folds", "30", "--out", "OUT"], "use fewer parts"),
+    "no checkpoint": (["sample", "PHANTOM", "--out", "OUT"], "not a generator checkpoint"),
+    "no finished run": (["report", "NOWHERE"], "not a finished run"),
+    "no such phantom": (["phantom", "--kind", "kidney", "--out", "OUT"], "'kidney'"),
+    "no arrays": (["ingest", "NOWHERE", "--out", "OUT"], "error: "),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_users_mistake_is_one_line_and_2_and_leaves_nothing(mistake, phantom, tmp_path, capsys):
+    arguments, why = MISTAKES[mistake]
+    places = {"PHANTOM": phantom, "OUT": tmp_path / "out", "NOWHERE": tmp_path / "nowhere"}
+    capsys.readouterr()
+    assert lesionforge("--quiet", *(places.get(argument, argument) for argument in arguments)) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert why in shown.err
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_where_a_mistake_was_found(tmp_path, capsys):
+    assert lesionforge("--debug", "inspect", tmp_path / "nowhere") == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert shown.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("arguments", [["forge"], ["phantom"], ["phantom", "--out"], ["phantom", "--patients", "0"]])
+def test_a_call_that_cannot_be_parsed_is_2(arguments, capsys):
+    assert lesionforge(*arguments) == 2
+    assert "Error: " in capsys.readouterr().err
+
+
+def test_what_exists_is_not_overwritten(phantom, capsys):
+    assert lesionforge("--quiet", "phantom", "--patients", 1, "--size", 16, "--out", phantom) == 2
+    assert "must not exist yet" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_130_and_says_how_to_go_on(phantom, tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(patches_file, "load", interrupt)
+    assert lesionforge("inspect", phantom) == 130
+    assert "the same command continues" in capsys.readouterr().err
+
+
+def test_our_own_faults_are_not_hidden(phantom, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(patches_file, "load", fail)
+    with pytest.raises(RuntimeError, match="ours"):
+        cli.main(["inspect", str(phantom)])
