@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.patches import Patches
 from lesionforge.generators.methods.dcgan import DCGAN
-from lesionforge.generators.training import TrainingPlan, _Run
+from lesionforge.generators.state import TrainingPlan, TrainingState
 
 SIDE = 64
 
@@ -63,7 +63,8 @@ def textbook(method: DCGAN, patches: Patches) -> Callable[[], None]:
 
 def ours(method: DCGAN, patches: Patches) -> Callable[[], None]:
     """Make one step of LesionForge's loop."""
-    return _Run(method, patches, WINDOWS["lung"], TrainingPlan(), torch.device("cpu")).step
+    device = torch.device("cpu")
+    return TrainingState(method, patches, window=WINDOWS["lung"], plan=TrainingPlan(), device=device).step
 
 
 def convolution_rate(method: DCGAN) -> float:

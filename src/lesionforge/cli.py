@@ -254,6 +254,7 @@ def train(
     from lesionforge.data.hounsfield import window_named
     from lesionforge.generators import methods, training
     from lesionforge.generators.contract import GenerativeMethod
+    from lesionforge.generators.state import TrainingPlan
 
     kind: Any = registry.class_named(methods, method, GenerativeMethod)
     chosen = patches_file.load(patches)
@@ -262,7 +263,7 @@ def train(
         settings.with_overrides(kind(), set_),
         chosen,
         out,
-        plan=training.TrainingPlan(images=images, seed=seed),
+        plan=TrainingPlan(images=images, seed=seed),
         window=window_named(window, unit=chosen.unit),
         resume=resume,
         device=device,

@@ -119,11 +119,13 @@ def read_json(path: Path, *, of: str) -> dict[str, Any]:
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of each file in ``folder``, by name."""
-    return {
-        file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)}
-        for file in sorted(folder.iterdir())
-        if file.is_file()
-    }
+    files = (file for file in sorted(folder.iterdir()) if file.is_file())
+    return {name: facts for file in files for name, facts in describe_file(file).items()}
+
+
+def describe_file(file: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of one file, under its name."""
+    return {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)}}
 
 
 def check_files(folder: Path, described: Mapping[str, Mapping[str, Any]], *, checksums: bool = True) -> None:

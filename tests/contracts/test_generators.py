@@ -15,7 +15,8 @@ from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.generators import checkpoint, methods
 from lesionforge.generators.contract import GenerativeMethod
-from lesionforge.generators.training import TrainingPlan, train
+from lesionforge.generators.state import TrainingPlan
+from lesionforge.generators.training import train
 from lesionforge.networks import parameter_count, seeded
 from lesionforge.storage import read_json
 from lesionforge.synthesis.sample import sample

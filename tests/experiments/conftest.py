@@ -9,7 +9,7 @@ from lesionforge.classifiers.methods.small_cnn import SmallCNN
 from lesionforge.data.patches import Patches
 from lesionforge.experiments.experiment import Experiment, Regime
 from lesionforge.generators.methods.dcgan import DCGAN
-from lesionforge.generators.training import TrainingPlan
+from lesionforge.generators.state import TrainingPlan
 
 
 @pytest.fixture(scope="session")

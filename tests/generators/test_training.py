@@ -11,7 +11,8 @@ from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError, TrainingDivergedError
 from lesionforge.generators import checkpoint, training
 from lesionforge.generators.methods.dcgan import DCGAN
-from lesionforge.generators.training import TrainingPlan, read_log, train
+from lesionforge.generators.state import TrainingPlan, TrainingState
+from lesionforge.generators.training import read_log, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -81,7 +82,7 @@ def test_only_the_newest_state_is_kept(trained):
 def test_the_average_follows_its_equation(patches):
     """Weights of the average against a naive one in double precision: half-life ramped up to a bound."""
     plan = replace(PLAN, average_half_life_images=5, average_ramp=0.1)
-    run = training._Run(METHOD, patches, WINDOWS["lung"], plan, torch.device("cpu"))
+    run = TrainingState(METHOD, patches, window=WINDOWS["lung"], plan=plan, device=torch.device("cpu"))
     expected = {name: value.double() for name, value in run.generator.state_dict().items()}
     for step in range(1, 11):
         run.step()
@@ -98,7 +99,9 @@ def test_the_average_follows_its_equation(patches):
 
 
 def test_each_epoch_shows_every_patch_once_and_a_batch_may_reach_over_its_end(patches):
-    run = training._Run(replace(METHOD, batch_size=6), patches, WINDOWS["lung"], PLAN, torch.device("cpu"))
+    run = TrainingState(
+        replace(METHOD, batch_size=6), patches, window=WINDOWS["lung"], plan=PLAN, device=torch.device("cpu")
+    )
     shown = torch.cat([run._real_batch(number) for number in range(8)]).squeeze(1).numpy()
     known = WINDOWS["lung"].to_symmetric(patches.images)
     rows = [int(np.flatnonzero((known == image).all(axis=(1, 2)))[0]) for image in shown]

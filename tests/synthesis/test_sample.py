@@ -10,7 +10,8 @@ from lesionforge.data.patches import concatenate
 from lesionforge.errors import LeakError, LesionForgeError
 from lesionforge.generators import checkpoint
 from lesionforge.generators.methods.dcgan import DCGAN
-from lesionforge.generators.training import TrainingPlan, train
+from lesionforge.generators.state import TrainingPlan
+from lesionforge.generators.training import train
 from lesionforge.synthesis.sample import sample
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lesionforge.classifiers.contract import Classifier
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import GenerativeMethod
-from lesionforge.generators.training import TrainingPlan
+from lesionforge.generators.state import TrainingPlan
 from lesionforge.settings import Count, CountOrZero, Share
 
 
@@ -36,7 +36,7 @@ class Experiment:
     classifier: Classifier
     regimes: tuple[Regime, ...]
     generator: GenerativeMethod | None = None
-    generator_training: TrainingPlan = TrainingPlan()  # noqa: RUF009 (frozen)
+    generator_training: TrainingPlan = TrainingPlan()
     generator_patches: CountOrZero = 0  # classically augmented patches that the generator of each class learns from
     size: Count = 64
     window: str = "lung"

@@ -8,16 +8,13 @@ A run's folder holds ``training.json`` and ``training-N.safetensors`` (all that 
 ``log.jsonl``, ``grids/synthetic_N.png`` and, when it is finished, the checkpoint (see `generators.checkpoint`).
 """
 
-import copy
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from lesionforge import registry, settings
 from lesionforge.data.contact_sheet import contact_sheet, save_png
@@ -25,41 +22,16 @@ from lesionforge.data.hounsfield import Window, default_window
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError, TrainingDivergedError
 from lesionforge.generators.checkpoint import FORMAT, MANIFEST, VERSION, WEIGHTS, Subject, generate, identify
-from lesionforge.generators.contract import GenerativeMethod, Networks
-from lesionforge.networks import (
-    channels_last,
-    choose_device,
-    derived_seed,
-    load_tensors,
-    save_tensors,
-    seeded,
-    torch_generator,
-)
+from lesionforge.generators.contract import GenerativeMethod
+from lesionforge.generators.state import TrainingPlan, TrainingState
+from lesionforge.networks import choose_device, load_tensors, save_tensors, seeded, torch_generator
 from lesionforge.progress import SILENT, Progress
-from lesionforge.settings import Count, CountOrZero, Rate
-from lesionforge.storage import check_files, new_file, read_json, sha256, write_json, write_text
+from lesionforge.storage import check_files, describe_file, new_file, read_json, write_json, write_text
 
 STATE = "training.json"
 LOG = "log.jsonl"
 GRIDS = "grids"
 GRID_PATCHES = 64
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How long to train, and what to keep; lengths are counted in images shown to the discriminator."""
-
-    images: CountOrZero = 0  # 0: the method's epochs over the training set
-    seed: CountOrZero = 0
-    average_half_life_images: Count = 5_000  # of the averaged generator; shorter at first (StyleGAN2-ADA's ramp)
-    average_ramp: Rate = 0.1
-    checkpoint_every_images: Count = 20_000
-    grid_every_images: Count = 20_000
-    log_every_images: Count = 1_000
-
-    def with_seed(self, seed: int) -> "TrainingPlan":
-        """Return the same plan with another seed."""
-        return replace(self, seed=seed)
 
 
 def train(
@@ -94,47 +66,15 @@ def train(
     """
     out = Path(out)
     _check(method, patches)
-    run = _Run(method, patches, window or default_window(patches.unit), plan, choose_device(device))
-    if (out / STATE).exists() and resume:
-        run.restore(out)
-    elif resume and out.is_dir() and all(_left_early(file) for file in out.iterdir()):
-        (out / LOG).unlink(missing_ok=True)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StorageError(
-            f"{out} must be empty, but it is not: choose another folder, or continue the training there with --resume."
-        )
-    out.mkdir(parents=True, exist_ok=True)
+    window = window or default_window(patches.unit)
+    state = TrainingState(method, patches, window=window, plan=plan, device=choose_device(device))
+    run = _Run(state, out)
+    run.open(resume=resume)
     total = plan.images or method.epochs * len(patches)
-    description = " ".join(["training", registry.name_of(method), run.subject.label]).strip()
-    with seeded(), progress.work(description, total, unit="images", done=run.images_seen) as advance:
-        _train_until(run, total, out, advance)
+    description = " ".join(["training", registry.name_of(method), *patches.classes])
+    with seeded(), progress.work(description, total, unit="images", done=state.images_seen) as advance:
+        run.train_until(total, advance)
     return out
-
-
-def _train_until(run: "_Run", total: int, out: Path, advance: Any) -> None:
-    plan, batch = run.plan, run.method.batch_size
-    if run.images_seen >= total and (out / MANIFEST).exists():
-        return
-    (out / MANIFEST).unlink(missing_ok=True)  # until this training ends there is no checkpoint here
-    while run.images_seen < total:
-        run.step()
-        advance(batch)
-        last = run.images_seen >= total
-        due = {
-            run.log: plan.log_every_images,
-            run.draw_grid: plan.grid_every_images,
-            run.save: plan.checkpoint_every_images,
-        }
-        for action, every_images in due.items():
-            if last or run.is_due(every_images):
-                run.require_finite(out)
-                action(out)
-    run.finish(out)
-
-
-def _left_early(file: Path) -> bool:
-    """Whether a training that was killed before its first saved state may have left ``file``."""
-    return file.name in {LOG, GRIDS} or file.name.startswith((".", "training-"))
 
 
 def read_log(out: Path) -> list[dict[str, float]]:
@@ -150,98 +90,49 @@ def _check(method: GenerativeMethod, patches: Patches) -> None:
         raise LesionForgeError("all patches hold one and the same value: there is nothing to learn from them.")
 
 
-def _subject(patches: Patches, window: Window) -> Subject:
-    spacing = patches.spacing_mm
-    medians = [None if np.isnan(column).all() else float(np.nanmedian(column)) for column in spacing.T]
-    label = patches.classes[0] if len(patches.classes) == 1 else ""
-    return Subject(patches.shape, window, label, tuple(medians), patches.exposure)
-
-
 @dataclass
 class _Run:
-    """A training in memory: what changes from step to step, and how it goes to disk and back."""
+    """A training and its folder."""
 
-    method: GenerativeMethod
-    patches: Patches
-    window: Window
-    plan: TrainingPlan
-    device: torch.device
-    images_seen: int = 0
-    _sums: dict[str, Tensor] = field(default_factory=dict)
-    _steps_summed: int = 0
-    _rows: list[dict[str, float]] = field(default_factory=list)
-    _order: tuple[int, Any] = (-1, None)
+    state: TrainingState
+    out: Path
+    rows: list[dict[str, float]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.subject = _subject(self.patches, self.window)
-        with seeded(self.plan.seed, "initial weights"):
-            networks = self.method.build(self.patches.shape)
-        self.networks: Networks = channels_last(networks.to(self.device))
-        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        # Looked up once: walking the modules anew at every step would cost as much as a small convolution.
-        self._averaged = [t for t in self.average.state_dict().values() if t.is_floating_point()]
-        self._current = [t for t in self.generator.state_dict().values() if t.is_floating_point()]
-        self.optimisers = {
-            player: self.method.optimiser(network.parameters()) for player, network in self.networks.items()
-        }
-
-    @property
-    def generator(self) -> nn.Module:
-        return self.networks["generator"]
-
-    def is_due(self, every_images: int) -> bool:
-        """Whether a multiple of ``every_images`` was passed in the step just made."""
-        return self.images_seen % every_images < self.method.batch_size
-
-    def step(self) -> None:
-        """One step of the discriminator, one of the generator on the same fakes, one of the average."""
-        number, batch = self.images_seen // self.method.batch_size, self.method.batch_size
-        torch.manual_seed(derived_seed(self.plan.seed, "step", number))  # dropout and the like
-        real = self._real_batch(number)
-        latent = self.method.latent(batch, torch_generator(self.device, self.plan.seed, "latent", number))
-        fake = self.generator(latent)
-        discriminator = self.networks["discriminator"]
-        self._minimise("discriminator", self.method.discriminator_losses(self.networks, real, fake.detach()))
-        # The generator's loss runs through the discriminator: without this its weights' gradients, a third of that
-        # pass, would be worked out and thrown away.
-        discriminator.requires_grad_(False)
-        self._minimise("generator", self.method.generator_losses(self.networks, fake))
-        discriminator.requires_grad_(True)
-        self.images_seen += batch
-        self._update_average()
-        self._steps_summed += 1
-
-    def _minimise(self, player: str, losses: Mapping[str, Tensor]) -> None:
-        optimiser = self.optimisers[player]
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + value.detach()
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        half_life = min(self.plan.average_half_life_images, self.plan.average_ramp * self.images_seen)
-        keep = 0.5 ** (self.method.batch_size / max(half_life, 1e-8))
-        torch._foreach_lerp_(self._averaged, self._current, 1 - keep)
-
-    def _real_batch(self, number: int) -> Tensor:
-        """Rows in the order of one shuffle an epoch; a batch may reach from one epoch into the next."""
-        first = number * self.method.batch_size
-        rows = [self._row(position) for position in range(first, first + self.method.batch_size)]
-        values = self.window.to_symmetric(self.patches.images[rows])
-        return torch.from_numpy(values).unsqueeze(1).to(self.device)
-
-    def _row(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.patches))
-        if self._order[0] != epoch:
-            self._order = (
-                epoch,
-                np.random.default_rng([self.plan.seed, epoch]).permutation(len(self.patches)),
+    def open(self, *, resume: bool) -> None:
+        """Take up what is in the folder if asked to; else it must be empty."""
+        out = self.out
+        if (out / STATE).exists() and resume:
+            self.restore()
+        elif resume and out.is_dir() and all(_left_early(file) for file in out.iterdir()):
+            (out / LOG).unlink(missing_ok=True)
+        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise StorageError(
+                f"{out} must be empty, but it is not: choose another folder, or continue the training there with "
+                "--resume."
             )
-        return int(self._order[1][place])
+        out.mkdir(parents=True, exist_ok=True)
 
-    def require_finite(self, out: Path) -> None:
+    def train_until(self, total: int, advance: Callable[[int], None]) -> None:
+        """Step until ``total`` images were shown, and write what is due on the way."""
+        state, plan, batch = self.state, self.state.plan, self.state.method.batch_size
+        if state.images_seen >= total and (self.out / MANIFEST).exists():
+            return
+        (self.out / MANIFEST).unlink(missing_ok=True)  # until this training ends there is no checkpoint here
+        due = {
+            self.log: plan.log_every_images,
+            self.draw_grid: plan.grid_every_images,
+            self.save: plan.checkpoint_every_images,
+        }
+        while state.images_seen < total:
+            state.step()
+            advance(batch)
+            for action, every_images in due.items():
+                if state.images_seen >= total or state.images_seen % every_images < batch:
+                    self.require_finite()
+                    action()
+        self.finish()
+
+    def require_finite(self) -> None:
         """Look before anything is written.
 
         Raises
@@ -249,128 +140,99 @@ class _Run:
         TrainingDivergedError
             A loss term or a weight is not a finite number. What was saved before stays.
         """
-        lost = [name for name, total in self._sums.items() if not torch.isfinite(total)]
-        lost += [
-            f"the weights of the {player}"
-            for player, network in self.networks.items()
-            if not all(tensor.isfinite().all() for tensor in network.state_dict().values())
-        ]
-        if lost:
-            kept = (
-                f"the state at {read_json(out / STATE, of='a training')['images_seen']:,} images is kept"
-                if (out / STATE).exists()
-                else "no earlier state had been kept"
-            )
+        if lost := self.state.not_finite():
+            kept = "no earlier state had been kept"
+            if (self.out / STATE).exists():
+                kept = f"the state at {read_json(self.out / STATE, of='a training')['images_seen']:,} images is kept"
             raise TrainingDivergedError(
-                f"{' and '.join(lost)} stopped being finite before {self.images_seen:,} images were shown; "
-                f"{kept} in {out}. A lower learning rate (--set learning_rate=…), or looking at the patches for values "
-                "outside the window, is the usual way out."
+                f"{' and '.join(lost)} stopped being finite before {self.state.images_seen:,} images were shown; "
+                f"{kept} in {self.out}. A lower learning rate (--set learning_rate=…), or looking at the patches for "
+                "values outside the window, is the usual way out."
             )
 
-    def log(self, out: Path) -> None:
+    def log(self) -> None:
         """Add the mean loss terms to the log."""
-        means = {name: float(total) / self._steps_summed for name, total in sorted(self._sums.items())}
-        self._rows.append({"images_seen": self.images_seen, **means})
-        self._sums, self._steps_summed = {}, 0
-        self._write_log(out)
+        self.rows.append({"images_seen": self.state.images_seen, **self.state.take_mean_losses()})
+        self._write_log()
 
-    def _write_log(self, out: Path) -> None:
-        write_text(out / LOG, "".join(json.dumps(row) + "\n" for row in self._rows))
+    def _write_log(self) -> None:
+        write_text(self.out / LOG, "".join(json.dumps(row) + "\n" for row in self.rows))
 
-    def draw_grid(self, out: Path) -> None:
+    def draw_grid(self) -> None:
         """Save a sheet of samples of the averaged generator, always from the same latent vectors."""
-        latent = self.method.latent(GRID_PATCHES, torch_generator(self.device, self.plan.seed, "grid"))
-        values = generate(self.average, latent).squeeze(1).cpu().numpy()
-        sheet = contact_sheet(self.window.from_symmetric(values), self.window)
-        save_png(out / GRIDS / f"synthetic_{self.images_seen:09d}.png", sheet)
+        state = self.state
+        latent = state.method.latent(GRID_PATCHES, torch_generator(state.device, state.plan.seed, "grid"))
+        values = generate(state.average, latent).squeeze(1).cpu().numpy()
+        sheet = contact_sheet(state.window.from_symmetric(values), state.window)
+        save_png(self.out / GRIDS / f"synthetic_{state.images_seen:09d}.png", sheet)
 
-    def _identity(self) -> dict[str, Any]:
-        plan = settings.to_json(self.plan)
-        return {
-            "method": registry.name_of(self.method),
-            "settings": settings.to_json(self.method),
-            "training": {key: value for key, value in plan.items() if key != "images"},
-            "window": settings.to_json(self.window),
-            "patches": self.patches.digest,
-        }
-
-    def save(self, out: Path) -> None:
+    def save(self) -> None:
         """Write all that a continued run needs, then forget the state before."""
-        state = out / f"training-{self.images_seen:09d}.safetensors"
-        with new_file(state) as partial:
-            save_tensors(partial, self._tensors())
-        files = {state.name: {"bytes": state.stat().st_size, "sha256": sha256(state)}}
-        manifest = {
-            "format": f"{FORMAT}-training",
-            "version": VERSION,
-            "images_seen": self.images_seen,
-            "steps_summed": self._steps_summed,
-        }
-        write_json(out / STATE, manifest | self._identity() | {"files": files})
-        for older in out.glob("training-*.safetensors"):
-            if older != state:
+        file = self.out / f"training-{self.state.images_seen:09d}.safetensors"
+        with new_file(file) as partial:
+            save_tensors(partial, self.state.tensors())
+        manifest = {"format": f"{FORMAT}-training", "version": VERSION, "images_seen": self.state.images_seen}
+        write_json(self.out / STATE, manifest | self._identity() | {"files": describe_file(file)})
+        for older in self.out.glob("training-*.safetensors"):
+            if older != file:
                 older.unlink()
 
-    def _tensors(self) -> dict[str, Tensor]:
-        tensors = {f"networks.{name}": tensor for name, tensor in self.networks.state_dict().items()}
-        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
-        tensors |= {f"sums.{name}": total for name, total in self._sums.items()}
-        for player, optimiser in self.optimisers.items():
-            for number, moments in optimiser.state_dict()["state"].items():
-                tensors |= {f"optimiser.{player}.{number}.{name}": moment for name, moment in moments.items()}
-        return tensors
-
-    def restore(self, out: Path) -> None:
-        """Take up the state in ``out``.
+    def restore(self) -> None:
+        """Take up the state in the folder.
 
         Raises
         ------
         StorageError
             It is damaged, or the state of another training.
         """
-        manifest = read_json(out / STATE, of="a training")
+        manifest = read_json(self.out / STATE, of="a training")
         for key, value in self._identity().items():
             if manifest.get(key) != value:
-                raise StorageError(f"{out} holds a training with other {key}: choose another folder, or use the same.")
-        check_files(out, manifest["files"])
+                raise StorageError(
+                    f"{self.out} holds a training with other {key}: choose another folder, or use the same."
+                )
+        check_files(self.out, manifest["files"])
         (name,) = manifest["files"]
-        tensors = load_tensors(out / name, self.device)
-        self.images_seen = manifest["images_seen"]
-        self.networks.load_state_dict(_beneath("networks.", tensors))
-        self.average.load_state_dict(_beneath("average.", tensors))
-        for player, optimiser in self.optimisers.items():
-            parameters = list(self.networks[player].parameters())
-            moments: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in _beneath(f"optimiser.{player}.", tensors).items():
-                number, _, moment = key.partition(".")
-                moments.setdefault(int(number), {})[moment] = _laid_out_as(parameters[int(number)], tensor)
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
-        self._sums = _beneath("sums.", tensors)
-        self._steps_summed = manifest["steps_summed"]
+        self.state.restore(load_tensors(self.out / name, self.state.device), images_seen=manifest["images_seen"])
         # Rows that a killed run wrote after its last saved state will be written again.
-        rows = read_log(out) if (out / LOG).exists() else []
-        self._rows = [row for row in rows if row["images_seen"] <= self.images_seen]
-        self._write_log(out)
+        rows = read_log(self.out) if (self.out / LOG).exists() else []
+        self.rows = [row for row in rows if row["images_seen"] <= self.state.images_seen]
+        self._write_log()
 
-    def finish(self, out: Path) -> None:
+    def finish(self) -> None:
         """Write the checkpoint: the averaged generator, and what it is."""
-        with new_file(out / WEIGHTS) as partial:
-            save_tensors(partial, self.average.state_dict())
+        with new_file(self.out / WEIGHTS) as partial:
+            save_tensors(partial, self.state.average.state_dict())
         manifest = {
             "format": FORMAT,
             "version": VERSION,
-            "images_seen": self.images_seen,
-            "subject": self.subject.to_json(),
-            "files": {WEIGHTS: {"bytes": (out / WEIGHTS).stat().st_size, "sha256": sha256(out / WEIGHTS)}},
+            "images_seen": self.state.images_seen,
+            "subject": _subject(self.state).to_json(),
+            "files": describe_file(self.out / WEIGHTS),
             **self._identity(),
         }
-        write_json(out / MANIFEST, manifest | {"id": identify(manifest)})
+        write_json(self.out / MANIFEST, manifest | {"id": identify(manifest)})
+
+    def _identity(self) -> dict[str, Any]:
+        state = self.state
+        plan = settings.to_json(state.plan)
+        return {
+            "method": registry.name_of(state.method),
+            "settings": settings.to_json(state.method),
+            "training": {key: value for key, value in plan.items() if key != "images"},
+            "window": settings.to_json(state.window),
+            "patches": state.patches.digest,
+        }
 
 
-def _beneath(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _left_early(file: Path) -> bool:
+    """Whether a training that was killed before its first saved state may have left ``file``."""
+    return file.name in {LOG, GRIDS} or file.name.startswith((".", "training-"))
 
 
-def _laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
-    """Give a moment its parameter's memory layout: a fused optimiser walks both side by side, whatever the strides."""
-    return torch.empty_like(parameter).copy_(moment) if moment.shape == parameter.shape else moment
+def _subject(state: TrainingState) -> Subject:
+    patches = state.patches
+    spacing = patches.spacing_mm
+    medians = [None if np.isnan(column).all() else float(np.nanmedian(column)) for column in spacing.T]
+    label = patches.classes[0] if len(patches.classes) == 1 else ""
+    return Subject(patches.shape, state.window, label, tuple(medians), patches.exposure)

@@ -13,7 +13,7 @@ from lesionforge.classifiers.methods.lesion_cnn import LesionCNN
 from lesionforge.classifiers.methods.small_cnn import SmallCNN
 from lesionforge.experiments.experiment import Experiment, Regime
 from lesionforge.generators.methods.dcgan import DCGAN
-from lesionforge.generators.training import TrainingPlan
+from lesionforge.generators.state import TrainingPlan
 
 TITLE = "Do synthetic lesions help?"
 
