@@ -25,7 +25,7 @@ def test_table_says_all_that_is_known(lung: Patches) -> None:
     assert lung.shape == (64, 64)
     assert lung.classes == ("non-solid", "solid")
     assert lung.patients.nunique() == 24
-    assert lung.patients.iloc[0] == "phantom-lung-0-0000"
+    assert lung.patients.iloc[0] == "phantom-lung-1-0000"
     assert not lung.is_synthetic.any()
     table = lung.table
     drawn = {"texture", "attenuation_hu", "margin_mm", "lobulation", "spiculation", "kernel", "slice_thickness_mm"}
