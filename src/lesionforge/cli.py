@@ -9,6 +9,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -38,12 +39,22 @@ Scale = Annotated[str, typer.Option(help="smoke (minutes), desk (an evening) or 
 
 INTERRUPTED = 130
 
-_STATE: dict[str, Progress] = {"progress": SILENT}
+
+@dataclass
+class _Invocation:
+    """How the program was called: what verbs need beyond their own arguments."""
+
+    command: str = "lesionforge"
+    progress: Progress = SILENT
+
+
+_INVOCATION = _Invocation()
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _INVOCATION.command = shlex.join(["lesionforge", *arguments])
     try:
         app(arguments, prog_name="lesionforge")
     except LesionForgeError as error:
@@ -73,7 +84,7 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
 ) -> None:
     """Options before the verb."""
-    _STATE["progress"] = SILENT if quiet else TerminalProgress()
+    _INVOCATION.progress = SILENT if quiet else TerminalProgress()
 
 
 @app.command()
@@ -85,7 +96,7 @@ def demo(out: Run = Path("runs/demo"), patients: Annotated[int, typer.Option(min
     from lesionforge.data.phantom import phantom_patches
     from lesionforge.experiments.protocols import usefulness
 
-    _STATE["progress"].say(f"computing a CT phantom of {patients} patients")
+    _INVOCATION.progress.say(f"computing a CT phantom of {patients} patients")
     patches = phantom_patches("lung", patients=patients, seed=seed)
     _run_and_report(usefulness.smoke("lung"), patches, out, data=f"CT phantom, lung, {patients} patients", phantom=True)
 
@@ -173,7 +184,7 @@ def ingest(
 
     file = source if source.suffix == ".json" else source / MAPPING_FILE
     mapping = read_mapping(file) if file.is_file() else ArraysMapping()
-    patches = load_arrays(source, mapping=settings.with_overrides(mapping, set_), progress=_STATE["progress"])
+    patches = load_arrays(source, mapping=settings.with_overrides(mapping, set_), progress=_INVOCATION.progress)
     patches_file.save(patches.centre_crop(size) if size else patches, out)
     typer.echo(out)
 
@@ -204,7 +215,7 @@ def phantom(
 @app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATCHES|CHECKPOINT")],
-    png: Annotated[Path | None, typer.Option(help="Write a contact sheet of patches here.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a contact sheet of patches, or of samples, here.")] = None,
     window: Window = "lung",
     as_json: Json = False,
 ) -> None:
@@ -214,6 +225,7 @@ def inspect(
     """
     from lesionforge.data import patches_file
     from lesionforge.generators import checkpoint
+    from lesionforge.synthesis.sample import sample as draw
 
     if (path / checkpoint.MANIFEST).exists():
         manifest = checkpoint.read_manifest(path)
@@ -223,11 +235,12 @@ def inspect(
             "shape": subject["shape"],
             "patients_seen": len(subject["exposure"]["patients"]),
         }
+        shown = draw(checkpoint.load(path), 64) if png else None
     else:
-        patches = patches_file.load(path)
-        facts = patches.summary
-        if png:
-            _contact_sheet(patches, png, window)
+        shown = patches_file.load(path)
+        facts = shown.summary
+    if png and shown:
+        _contact_sheet(shown, png, window)
     typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_lines(facts)))
 
 
@@ -267,7 +280,7 @@ def train(
         window=window_named(window, unit=chosen.unit),
         resume=resume,
         device=device,
-        progress=_STATE["progress"],
+        progress=_INVOCATION.progress,
     )
     typer.echo(out)
 
@@ -291,7 +304,7 @@ def sample(
     from lesionforge.synthesis.sample import sample as draw
 
     opened = checkpoints.load(checkpoint, device=choose_device(device))
-    patches_file.save(draw(opened, n, seed=seed, label=label, progress=_STATE["progress"]), out)
+    patches_file.save(draw(opened, n, seed=seed, label=label, progress=_INVOCATION.progress), out)
     typer.echo(out)
 
 
@@ -365,10 +378,9 @@ def _run_and_report(
     from lesionforge.experiments.engine import Source, run
     from lesionforge.report.page import write_report
 
-    command = shlex.join(["lesionforge", *sys.argv[1:]])
-    source = Source(data, phantom=phantom, command=command)
+    source = Source(data, phantom=phantom, command=_INVOCATION.command)
     workers = min(described.folds * described.repeats, torch.get_num_threads())
-    run(described, patches, out, source=source, given=given, workers=workers, progress=_STATE["progress"])
+    run(described, patches, out, source=source, given=given, workers=workers, progress=_INVOCATION.progress)
     typer.echo(write_report(out))
 
 
@@ -379,7 +391,7 @@ def _contact_sheet(patches: Any, png: Path, window: str) -> None:
     if patches.is_synthetic.any() and not png.name.startswith("synthetic"):
         raise LesionForgeError(f"a picture with synthetic patches must say so: name it synthetic_{png.name}.")
     save_png(png, contact_sheet(patches.images[:100], window_named(window, unit=patches.unit), zoom=2))
-    _STATE["progress"].say(f"wrote {png}")
+    _INVOCATION.progress.say(f"wrote {png}")
 
 
 def _lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:

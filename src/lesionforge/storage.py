@@ -20,7 +20,7 @@ from lesionforge.errors import StorageError
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
     """Say in the user's words why ``path`` cannot be written."""
     try:
         yield
@@ -54,7 +54,7 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         ``path`` exists and ``overwrite`` is false, or the disk refuses.
     """
     refuse_existing(path, overwrite=overwrite)
-    with _storage_errors(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
         try:
@@ -79,7 +79,7 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Yield a name to write to; it replaces ``path`` in one step when the block ends without an error."""
-    with _storage_errors(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.partial-", suffix=path.suffix, dir=path.parent)
         os.close(handle)

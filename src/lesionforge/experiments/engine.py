@@ -37,6 +37,7 @@ from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold, summary
 from lesionforge.experiments.tasks import Tasks, write_table
 from lesionforge.experiments.workers import do_all
+from lesionforge.networks import choose_device
 from lesionforge.progress import SILENT, Progress
 from lesionforge.storage import read_json, safe_name, write_json
 
@@ -184,7 +185,7 @@ class _Engine:
         seconds = self.tasks.seconds_by_stage()
         provenance = {
             "software": {name: version(name) for name in SOFTWARE} | {"python": platform.python_version()},
-            "device": "cpu",
+            "device": str(choose_device()),
             "workers": workers,
             "data": describe_data(self.patches, self.source),
             "folds": summary(self.folds),

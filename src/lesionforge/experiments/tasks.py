@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from lesionforge.errors import StorageError
 from lesionforge.evaluation.tables import read_table
-from lesionforge.storage import new_folder, read_json, write_json, write_text
+from lesionforge.storage import new_folder, read_json, storage_errors, write_json, write_text
 
 LOG = "log.jsonl"
 TASK = "task.json"
@@ -79,7 +79,7 @@ class Tasks:
     def log(self, event: str, **facts: Any) -> None:
         """Append a line to the run's log."""
         row = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **facts}
-        with (self.out / LOG).open("a", encoding="utf-8") as stream:
+        with storage_errors(self.out / LOG), (self.out / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
     def started(self) -> str:

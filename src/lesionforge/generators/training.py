@@ -65,8 +65,8 @@ def train(
         A loss stopped being finite; the last good state is kept.
     """
     out = Path(out)
-    _check(method, patches)
     window = window or default_window(patches.unit)
+    _check(method, patches, window)
     state = TrainingState(method, patches, window=window, plan=plan, device=choose_device(device))
     run = _Run(state, out)
     run.open(resume=resume)
@@ -82,12 +82,16 @@ def read_log(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()]
 
 
-def _check(method: GenerativeMethod, patches: Patches) -> None:
+def _check(method: GenerativeMethod, patches: Patches, window: Window) -> None:
     if len(patches) < 2:
         raise LesionForgeError(f"a generator needs at least 2 patches to learn from, but {len(patches)} came.")
     method.check_shape(patches.shape)
-    if np.ptp(patches.images[0]) == 0 and (patches.images == patches.images[0].flat[0]).all():
-        raise LesionForgeError("all patches hold one and the same value: there is nothing to learn from them.")
+    lowest, highest = patches.images.min(), patches.images.max()
+    if lowest == highest or highest <= window.low or lowest >= window.high:
+        raise LesionForgeError(
+            f"patches must differ within the window {window.name} ({window.low:g} to {window.high:g} {window.unit}), "
+            f"but all their values lie in {lowest:g} to {highest:g}: choose another window, or look at the source."
+        )
 
 
 @dataclass
