@@ -252,7 +252,7 @@ def test_an_interrupt_is_130_and_says_how_to_go_on(phantom, tmp_path, monkeypatc
 
     monkeypatch.setattr(patches_file, "load", interrupt)
     assert lesionforge("inspect", phantom) == 130
-    assert "the same command continues" in capsys.readouterr().err
+    assert "The same command continues a run" in capsys.readouterr().err
 
 
 def test_our_own_faults_are_not_hidden(phantom, monkeypatch):
@@ -262,3 +262,22 @@ def test_our_own_faults_are_not_hidden(phantom, monkeypatch):
     monkeypatch.setattr(patches_file, "load", fail)
     with pytest.raises(RuntimeError, match="ours"):
         cli.main(["inspect", str(phantom)])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "dcgan", "{phantom}", "--images", "8", *SMALL_GAN, "--out", "{file}/x"],
+        ["classify", "small_cnn", "{phantom}", *SMALL_CNN, "--out", "{file}/x"],
+        ["phantom", "--patients", "1", "--size", "16", "--out", "{long}"],
+        ["sample", "{file}", "--out", "{long}"],
+        ["report", "{file}"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_path_that_cannot_be_used_is_one_message(command, phantom, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    names = {"phantom": phantom, "file": file, "long": tmp_path / ("n" * 300)}
+    assert lesionforge("--quiet", *(part.format_map(names) for part in command)) == 2
+    assert capsys.readouterr().err.startswith("error: ")

@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -81,3 +84,12 @@ def test_weights_must_be_exactly_those_of_the_network():
     for tensors in ({}, {"weight": torch.zeros(2, 3)}, {"weight": torch.zeros(3, 3), "bias": torch.zeros(2)}):
         with pytest.raises(StorageError, match="do not fit a layer"):
             load_state(layer, tensors, of="a layer")
+
+
+def test_a_full_disk_keeps_its_number():
+    """The number is what `storage` explains a full disk by."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs the device that is always full")
+    with pytest.raises(OSError, match="No space") as error:
+        save_tensors(Path("/dev/full"), {"a": torch.zeros(9)})
+    assert error.value.errno == errno.ENOSPC

@@ -15,6 +15,7 @@ from lesionforge.storage import (
     new_file,
     new_folder,
     read_json,
+    safe_name,
     write_json,
     write_text,
 )
@@ -238,3 +239,15 @@ def test_digests_depend_on_the_value_alone():
     assert digest({"a": 1, "b": [2.0]}) == digest({"b": [2.0], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
     assert len(digest("x", characters=8)) == 8
+
+
+def test_safe_names_stay_apart_where_case_does_not_count():
+    assert safe_name("solid") == "solid"
+    assert safe_name("Solid").lower() != "solid"
+    assert safe_name("a/b") != safe_name("a b")
+
+
+def test_names_that_are_no_text_survive_in_json(tmp_path):
+    name = b"b\xe9d.patches".decode(errors="surrogateescape")
+    write_json(tmp_path / "a.json", {"data": name})
+    assert read_json(tmp_path / "a.json", of="a test") == {"data": name}

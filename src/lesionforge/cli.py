@@ -38,6 +38,7 @@ PatchesFolder = Annotated[Path, typer.Argument(metavar="PATCHES", help="Folder o
 Scale = Annotated[str, typer.Option(help="smoke (minutes), desk (an evening) or paper (as published).")]
 
 INTERRUPTED = 130
+DEMO_DIFFICULTY = 0.6  # classic augmentation alone must leave something to gain
 
 
 @dataclass
@@ -62,9 +63,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             traceback.print_exc()
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None or "--debug" in arguments:
+            raise
+        typer.echo(f"error: {error.filename} cannot be read or written: {error.strerror}.", err=True)
+        sys.exit(2)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            typer.echo("interrupted; the same command continues where it stopped.", err=True)
+            typer.echo(
+                "interrupted; nothing is half-written. The same command continues a run, with --resume a training.",
+                err=True,
+            )
         raise
     raise AssertionError("the command line exits by itself")
 
@@ -97,7 +106,7 @@ def demo(out: Run = Path("runs/demo"), patients: Annotated[int, typer.Option(min
     from lesionforge.experiments.protocols import usefulness
 
     _INVOCATION.progress.say(f"computing a CT phantom of {patients} patients")
-    patches = phantom_patches("lung", patients=patients, seed=seed)
+    patches = phantom_patches("lung", patients=patients, seed=seed, difficulty=DEMO_DIFFICULTY)
     _run_and_report(usefulness.smoke("lung"), patches, out, data=f"CT phantom, lung, {patients} patients", phantom=True)
 
 

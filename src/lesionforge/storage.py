@@ -94,9 +94,12 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` in one step, as UTF-8."""
+    """Write ``text`` to ``path`` in one step, as UTF-8.
+
+    Bytes of a file's name that are no text are written as escapes, which JSON reads back as what they were.
+    """
     with new_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: object) -> None:
@@ -108,7 +111,7 @@ def read_json(path: Path, *, of: str) -> dict[str, Any]:
     """Read a JSON object; ``of`` names what the file should be, for the error."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise StorageError(f"{path} is missing, so {path.parent} is not {of}.") from None
     except (ValueError, RecursionError) as error:
         raise StorageError(f"{path} must be JSON written by LesionForge, but {error}.") from error
@@ -158,9 +161,12 @@ def sha256(path: Path) -> str:
 
 
 def safe_name(text: str) -> str:
-    """Turn any text into part of a file name: plain letters stay, and a digest keeps different texts apart."""
+    """Turn any text into part of a file name: plain letters stay, and a digest keeps different texts apart.
+
+    Capitals are not plain: some file systems take Solid and solid for the same name.
+    """
     plain = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40]
-    return plain if plain == text else f"{plain}-{digest(text, characters=6)}".strip("-")
+    return plain if plain == text.lower() else f"{plain}-{digest(text, characters=6)}".strip("-")
 
 
 def digest(value: object, *, characters: int = 16) -> str:

@@ -90,3 +90,8 @@ def test_only_one_file_knows_hounsfield_numbers():
         if (found := literals(file) & HU_LITERALS)
     }
     assert strays == {}
+
+
+def test_a_unit_without_windows_is_the_error_not_the_window():
+    with pytest.raises(LesionForgeError, match="unit must be one of HU, u8"):
+        window_named("lung", unit="gray")

@@ -1,5 +1,9 @@
+import importlib
+import time
+
 import pytest
 
+from lesionforge.errors import LesionForgeError
 from lesionforge.experiments.workers import do_all
 from lesionforge.progress import SILENT
 
@@ -16,3 +20,29 @@ def test_one_worker_works_here_in_order():
 def test_an_error_in_another_process_is_raised_here():
     with pytest.raises(TypeError, match="progress"):
         do_all([dict, int], workers=2, progress=SILENT)  # of these two, int takes no such argument
+
+
+# In a module of its own: a worker must be able to import what it is given, and it cannot import a test.
+TASKS = """
+import time
+
+from lesionforge.errors import LesionForgeError
+
+
+def fail(*, progress):
+    raise LesionForgeError("no")
+
+
+def sleep(*, progress):
+    time.sleep(120)
+"""
+
+
+def test_an_error_ends_the_workers_that_are_still_busy(tmp_path, monkeypatch):
+    (tmp_path / "slow_tasks.py").write_text(TASKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    tasks = importlib.import_module("slow_tasks")
+    started = time.monotonic()
+    with pytest.raises(LesionForgeError, match="no"):
+        do_all([tasks.fail, tasks.sleep, tasks.sleep], workers=2, progress=SILENT)
+    assert time.monotonic() - started < 60

@@ -177,7 +177,7 @@ def test_what_a_kill_left_before_the_first_state_is_taken_for_nothing(patches, t
         ({"method": replace(METHOD, learning_rate=1e-3)}, "settings"),
         ({"plan": replace(PLAN, seed=1)}, "training"),
         ({"plan": replace(PLAN, average_half_life_images=7)}, "training"),
-        ({"window": WINDOWS["mediastinum"]}, "window"),
+        ({"window": replace(WINDOWS["lung"], high=300.0)}, "window"),
     ],
 )
 def test_another_training_is_not_continued(patches, trained, changed, named):

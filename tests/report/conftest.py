@@ -112,6 +112,7 @@ def _config() -> dict[str, Any]:
         "folds": 3,
         "repeats": 1,
         "seed": 0,
+        "size": 64,
         "window": "lung",
         "metric": "auc",
     }

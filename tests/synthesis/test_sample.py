@@ -29,7 +29,7 @@ def real(small_patches):
 def opened(real, tmp_path_factory):
     out = tmp_path_factory.mktemp("sample") / "checkpoint"
     plan = TrainingPlan(images=64)
-    return checkpoint.load(train(METHOD, real, out, plan=plan, window=WINDOWS["mediastinum"], device="cpu"))
+    return checkpoint.load(train(METHOD, real, out, plan=plan, window=WINDOWS["lung"], device="cpu"))
 
 
 def test_every_row_says_what_made_it_and_from_whom(opened, real):
@@ -48,7 +48,7 @@ def test_it_looks_like_its_training_set(opened, real):
     assert (drawn.shape, drawn.unit, drawn.images.dtype) == (real.shape, "HU", np.int16)
     assert drawn.classes == ("malignant",)
     np.testing.assert_array_equal(drawn.spacing_mm, np.full((5, 2), 0.7))
-    assert WINDOWS["mediastinum"].low <= drawn.images.min() < drawn.images.max() <= WINDOWS["mediastinum"].high
+    assert WINDOWS["lung"].low <= drawn.images.min() < drawn.images.max() <= WINDOWS["lung"].high
     assert drawn.masks is None
 
 

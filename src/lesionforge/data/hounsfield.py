@@ -58,11 +58,10 @@ WINDOWS = {
 
 def window_named(name: str, *, unit: str) -> Window:
     """Return the window of that name, which must be made for ``unit``."""
+    default_window(unit)  # there is one
     fitting = [window.name for window in WINDOWS.values() if window.unit == unit]
     if name not in fitting:
-        raise LesionForgeError(
-            f"window must be one of {', '.join(fitting) or 'none'} for images in {unit!r}, but {name!r} came."
-        )
+        raise LesionForgeError(f"window must be one of {', '.join(fitting)} for images in {unit!r}, but {name!r} came.")
     return WINDOWS[name]
 
 

@@ -41,10 +41,16 @@ def _plain_column(column: "pd.Series[Any]") -> "NDArray[Any] | pd.Series[Any]":
     )
 
 
-def check_images(images: Array, masks: Array | None) -> None:
-    """Raise LesionForgeError unless the images are finite and [N, y, x] or [N, z, y, x], and masks fit them."""
+def axes_of(images: Array) -> tuple[str, ...]:
+    """Names of the axes of one image; raise LesionForgeError unless the images are [N, y, x] or [N, z, y, x]."""
     if images.ndim - 1 not in AXES or 0 in images.shape[1:]:
         raise LesionForgeError(f"images must have shape [N, y, x] or [N, z, y, x], but {images.shape} came.")
+    return AXES[images.ndim - 1]
+
+
+def check_images(images: Array, masks: Array | None) -> None:
+    """Raise LesionForgeError unless the images are finite and [N, y, x] or [N, z, y, x], and masks fit them."""
+    axes_of(images)
     if images.dtype.kind not in "iuf":
         raise LesionForgeError(f"images must hold real numbers, but {images.dtype} came.")
     # A memory-mapped set was checked when it was written; reading it all again would undo the mapping.
@@ -62,7 +68,7 @@ def check_images(images: Array, masks: Array | None) -> None:
 
 def check_table(table: pd.DataFrame, images: Array) -> None:
     """Raise LesionForgeError unless the table has every column that is needed, a row for each image, fit values."""
-    spacing = [f"spacing_{axis}_mm" for axis in AXES[images.ndim - 1]]
+    spacing = [f"spacing_{axis}_mm" for axis in axes_of(images)]
     texts = ["patient", "scan", "label", "origin", "source_pixels"]
     numbers = ["diameter_mm", *spacing, *POSITION]
     if missing := [name for name in texts + numbers if name not in table]:
@@ -71,11 +77,15 @@ def check_table(table: pd.DataFrame, images: Array) -> None:
         raise LesionForgeError(f"the table must have a row for each of {len(images)} images, but has {len(table)}.")
     for name in texts:
         values = table[name].tolist()
-        bad = [v for v in values if not isinstance(v, str) or not v.isprintable() or (not v and name != "label")]
+        bad = [
+            row
+            for row, value in enumerate(values)
+            if not isinstance(value, str) or not value.isprintable() or (not value and name != "label")
+        ]
         if bad:
             raise LesionForgeError(
                 f"{name} must be printable text in every row{' (empty: unlabelled)' if name == 'label' else ''}, but "
-                f"{len(bad)} of {len(values)} rows are not; the first is a {type(bad[0]).__name__}."
+                f"{len(bad)} of {len(values)} rows are not; the first is row {bad[0]}."
             )
     for name in numbers:
         kind = "a finite number" if name in POSITION else "a number above 0"

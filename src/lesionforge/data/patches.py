@@ -21,6 +21,7 @@ from lesionforge.data.patch_table import (
     POSITION,
     REAL,
     Array,
+    axes_of,
     check_images,
     check_table,
     per_axis,
@@ -83,6 +84,7 @@ class Patches:
     @classmethod
     def of(
         cls,
+        /,  # a column may be called cls
         images: Array,
         *,
         patient: Sequence[str],
@@ -99,7 +101,7 @@ class Patches:
         if given := sorted({"origin", "source_pixels"} & set(columns)):
             raise LesionForgeError(f"{', '.join(given)} cannot be given: real patches get them from their images.")
         images = np.asarray(images)
-        count, axes = len(images), AXES.get(images.ndim - 1, ())
+        count, axes = len(images), axes_of(images)
         spacing = per_axis(spacing_mm, count, len(axes))
         known = {
             "patient": patient,

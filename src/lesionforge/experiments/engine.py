@@ -39,7 +39,7 @@ from lesionforge.experiments.tasks import Tasks, write_table
 from lesionforge.experiments.workers import do_all
 from lesionforge.networks import choose_device
 from lesionforge.progress import SILENT, Progress
-from lesionforge.storage import read_json, safe_name, write_json
+from lesionforge.storage import read_json, safe_name, storage_errors, write_json
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
@@ -137,7 +137,8 @@ class _Engine:
             self.progress.say(f"continuing the run in {self.out}")
         elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise StorageError(f"{self.out} must be empty or a run to continue, but holds something else.")
-        self.out.mkdir(parents=True, exist_ok=True)
+        with storage_errors(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
         write_json(self.out / CONFIG, config)
         self.tasks.log("opened", folds=len(self.folds))
 
@@ -235,7 +236,7 @@ def warnings_about(patches: Patches) -> list[str]:
             "large to be seen."
         )
     known = table[table["diameter_mm"].notna()]
-    if known["label"].nunique() == 2:
+    if len(patches.classes) == known["label"].nunique() == 2:
         positive = known["label"] == patches.classes[1]
         auc = float(sklearn.metrics.roc_auc_score(positive, known["diameter_mm"]))
         if max(auc, 1 - auc) >= SIZE_GIVES_AWAY:

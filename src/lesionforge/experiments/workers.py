@@ -20,7 +20,8 @@ WATCH_EVERY_S = 0.5
 def do_all(tasks: Sequence[Callable[..., None]], *, workers: int, progress: Progress) -> None:
     """Call every task with ``progress``, in ``workers`` processes that share the cores; in this one if it is one.
 
-    The first error is raised again here; tasks not yet begun are dropped.
+    The first error, or an interrupt, is raised again here, and the workers are ended whatever they do: their
+    tasks may take hours yet, and a killed task is taken up again by the next run.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
@@ -29,6 +30,7 @@ def do_all(tasks: Sequence[Callable[..., None]], *, workers: int, progress: Prog
         return
     threads = max(1, torch.get_num_threads() // workers)
     context = multiprocessing.get_context("spawn")  # a forked copy of a threaded torch may hang
+    not_ours = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, _begin, (threads, os.getpid())) as pool:
         futures = [pool.submit(task, progress=progress) for task in tasks]
         try:
@@ -36,6 +38,8 @@ def do_all(tasks: Sequence[Callable[..., None]], *, workers: int, progress: Prog
                 future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - not_ours:
+                worker.terminate()
             raise
 
 

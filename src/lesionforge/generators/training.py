@@ -26,7 +26,7 @@ from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.generators.state import TrainingPlan, TrainingState
 from lesionforge.networks import choose_device, load_tensors, save_tensors, seeded, torch_generator
 from lesionforge.progress import SILENT, Progress
-from lesionforge.storage import check_files, describe_file, new_file, read_json, write_json, write_text
+from lesionforge.storage import check_files, describe_file, new_file, read_json, storage_errors, write_json, write_text
 
 STATE = "training.json"
 LOG = "log.jsonl"
@@ -114,7 +114,8 @@ class _Run:
                 f"{out} must be empty, but it is not: choose another folder, or continue the training there with "
                 "--resume."
             )
-        out.mkdir(parents=True, exist_ok=True)
+        with storage_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
 
     def train_until(self, total: int, advance: Callable[[int], None]) -> None:
         """Step until ``total`` images were shown, and write what is due on the way."""

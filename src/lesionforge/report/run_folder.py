@@ -23,7 +23,7 @@ COLUMNS = {
     "classifier_training": ("regime", "repeat", "fold", "images_shown", "term", "value"),
 }  # fmt: skip
 
-CONFIG = ("protocol", "title", "window", "metric")
+CONFIG = ("size", "protocol", "title", "window", "metric")
 PROVENANCE = ("software", "data", "folds", "started", "seconds", "device", "warnings")
 
 

@@ -172,7 +172,7 @@ def test_an_index_must_name_every_image_once(folder, index):
         ({"hu": np.float32(3), "mask": MASKS}, "6 rows"),
         ({"hu": HU.reshape(6, 64), "mask": MASKS}, "N, y, x"),
         ({"hu": np.where(HU > 0, np.nan, HU), "mask": MASKS}, "NaN"),
-        ({"hu": np.linspace(0, 1, 384).reshape(HU.shape), "mask": MASKS}, "give their own unit"),
+        ({"hu": np.linspace(0, 1, 384).reshape(HU.shape), "mask": MASKS}, "scale them back to HU"),
         ({"hu": HU.astype(str), "mask": MASKS}, "real numbers"),
     ],
 )
@@ -202,7 +202,7 @@ def test_foreign_files_are_explained(folder, content):
         (b"", "CSV with a header"),
         (b"case\na,b,c\n", "CSV with a header"),
         (b"case,case\n" + b"a,b\n" * 6, "each column once"),
-        (b"case,,\n" + b"a,b,c\n" * 6, "each column once"),
+        (b"case,,\n" + b"a,b,c\n" * 6, "number 2 of 3 has no name"),
         (b"case,origin\n" + b"a,real\n" * 6, "meaning of their own .origin."),
         (b"case,source_pixels\n" + b"a,0f\n" * 6, "meaning of their own .source_pixels."),
         (b"case,label\n" + b"a,x\n" * 6, "name them in the mapping"),
@@ -285,3 +285,28 @@ def test_the_benchmarks_tasks_have_the_published_counts(lidc, lidc_tasks, task, 
     np.testing.assert_array_equal(patches.spacing_mm[:, 0], raw["pixel_spacing_mm"])
     np.testing.assert_array_equal(patches.masks.sum(axis=(1, 2)), raw["mask_px"])
     assert patches.patients.tolist() == raw["patient_id"].tolist()
+
+
+@pytest.mark.parametrize("name", ["cls", "self"])
+def test_a_column_may_have_any_name(folder, name):
+    pd.DataFrame(TABLE | {name: ["x"] * COUNT}).to_csv(folder / "table.csv", index=False)
+    assert load_arrays(folder, mapping=MAPPING).table[name].tolist() == ["x"] * COUNT
+
+
+def test_a_table_without_a_header_is_refused_and_its_patient_not_named(folder):
+    pd.DataFrame(TABLE).assign(case="MILLER").to_csv(folder / "table.csv", index=False, header=False)
+    with pytest.raises(LesionForgeError, match="must name the columns") as error:
+        load_arrays(folder, mapping=MAPPING)
+    assert "MILLER" not in str(error.value)
+
+
+def test_a_column_without_a_name_is_refused_with_its_number(folder):
+    pd.DataFrame(TABLE).to_csv(folder / "table.csv")
+    with pytest.raises(LesionForgeError, match="number 1 of 8 has no name"):
+        load_arrays(folder, mapping=MAPPING)
+
+
+def test_images_of_too_many_axes_are_named_as_such(folder):
+    np.savez(folder / "hu.npz", hu=HU[:, None, None], mask=MASKS)
+    with pytest.raises(LesionForgeError, match=r"\[N, y, x\] or \[N, z, y, x\]"):
+        load_arrays(folder, mapping=MAPPING)

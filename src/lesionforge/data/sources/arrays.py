@@ -154,21 +154,38 @@ def _read_table(folder: Path, mapping: ArraysMapping) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise LesionForgeError(f"{file} must be in UTF-8, but is not: save it as CSV UTF-8.") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise LesionForgeError(f"{file} must be CSV with a header, but {str(error).strip()}.") from None
+        raise LesionForgeError(f"{file} must be CSV with a header and commas, but {str(error).strip()}.") from None
     cells = cells.fillna("")  # a short row lacks its last cells
     names = cells.iloc[0].tolist()
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise LesionForgeError(f"{file} must name each column once, but has {', '.join(map(repr, twice))} again.")
     cells = cells.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
     texts = {mapping.patient, mapping.scan, mapping.label}
     named = {mapping.index, mapping.diameter_mm, *mapping.spacing_mm, *mapping.position_mm, *texts} - {""}
-    for name in sorted(named - set(names)):
-        raise LesionForgeError(f"{file} has no column {name!r}{nearest(name, names)}")
-    table = cells.assign(**{name: _numbers(cells[name]) for name in names if name not in texts})
+    _check_header(file, names, named=named)
+    table = pd.DataFrame({name: cells[name] if name in texts else _numbers(cells[name]) for name in names})
     for name in sorted(named - texts):
         if not pd.api.types.is_numeric_dtype(table[name]):
             raise LesionForgeError(f"column {name!r} of {file} must hold numbers, but some are text.")
     return table
+
+
+def _check_header(file: Path, names: list[str], *, named: set[str]) -> None:
+    """Check that the first row names the columns. Where it may be a patient's, its cells are not repeated."""
+    missing = sorted(named - set(names))
+    numbers = int(pd.to_numeric(pd.Series(names), errors="coerce").notna().sum())
+    if missing and numbers:
+        raise LesionForgeError(
+            f"the first row of {file} must name the columns, {missing[0]!r} among them, but {numbers} of its "
+            f"{len(names)} cells are numbers: add a row of names."
+        )
+    if missing:
+        raise LesionForgeError(f"{file} has no column {missing[0]!r}{nearest(missing[0], names)}")
+    if "" in names:
+        raise LesionForgeError(
+            f"{file} must name every column, but number {names.index('') + 1} of {len(names)} has no name: name it or "
+            "take it out (pandas writes none with `index=False`)."
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise LesionForgeError(f"{file} must name each column once, but has {', '.join(map(repr, twice))} again.")
 
 
 def _numbers(column: "pd.Series[str]") -> "pd.Series[Any]":
@@ -262,7 +279,9 @@ def _stored(images: NDArray[Any], unit: str, progress: Progress) -> NDArray[Any]
         return images
     low, high = images.min(), images.max()
     if -1 <= low < high <= 1:
-        raise LesionForgeError(f"images in HU cannot lie between {low} and {high}: give their own unit.")
+        raise LesionForgeError(
+            f"images in HU cannot lie between {low} and {high}: scale them back to HU, or to 0 to 255 with the unit u8."
+        )
     if padded := int((images < LOWEST_STORED_HU).reshape(len(images), -1).any(axis=1).sum()):
         progress.say(f"padding below {LOWEST_STORED_HU:.0f} HU was made air in {padded} of {len(images)} images")
     return as_stored(images)
