@@ -85,7 +85,7 @@ def test_every_number_of_every_regime_is_on_the_page(page, reported):
 
 def test_data_and_verdict_come_before_everything_else(page):
     places = [page.text.index(words) for words in ("Computed phantom, not patients", "◆ cannot tell", "Warnings")]
-    places += [page.text.index(words) for words in ("Scores", "Real beside synthetic", "Provenance", "dropout")]
+    places += [page.text.index(words) for words in ("Scores", "Phantom beside synthetic", "Provenance", "dropout")]
     assert places == sorted(places)
 
 
@@ -93,6 +93,8 @@ def test_real_data_is_not_called_a_phantom(run):
     change_json(run / "provenance.json", lambda value: value["data"].update(phantom=False))
     text = Page(write_report(run).read_text()).text
     assert "computed" not in text.lower()
+    assert "Real beside synthetic" in text
+    assert (run / "figures" / "real_class_0.png").exists()
 
 
 def test_no_patient_reaches_the_page(page, reported):
@@ -104,8 +106,8 @@ def test_no_patient_reaches_the_page(page, reported):
 
 def test_plates_say_what_is_real_in_name_and_words(page, reported):
     files = {file.name for file in (reported / "figures").glob("*.png")}
-    assert files == {f"{kind}_class_{n}.png" for kind in ("real", "synthetic") for n in range(2)}
-    for kind, count in (("REAL", 6), ("SYNTHETIC", 4)):
+    assert files == {f"{kind}_class_{n}.png" for kind in ("phantom", "synthetic") for n in range(2)}
+    for kind, count in (("PHANTOM", 6), ("SYNTHETIC", 4)):
         for label in ("benign", "malignant"):
             assert f"{kind}: {count} {kind.lower()} patches of {label}, lung window." in page.pictures
     assert len(set(page.pictures.values())) == len(page.pictures) == 9
@@ -119,7 +121,7 @@ def test_a_volume_is_shown_by_its_middle_slice(run, tmp_path):
     for patches in (flat, deep):
         patches_file.save(patches, run / "plates" / "class_0", overwrite=True)
         write_report(run)
-        pictures.append((run / "figures" / "real_class_0.png").read_bytes())
+        pictures.append((run / "figures" / "phantom_class_0.png").read_bytes())
     assert pictures[0] == pictures[1]
 
 
@@ -153,7 +155,7 @@ def test_a_single_regime_without_generators_has_no_verdict_and_no_plates(run):
     shutil.rmtree(run / "plates")
     page = Page(write_report(run).read_text())
     assert "cannot tell" not in page.text.partition("How to read")[0]
-    assert "Real beside synthetic" not in page.text
+    assert "Phantom beside synthetic" not in page.text
     assert [link for link in page.links if link.startswith("figures/")] == [
         f"figures/{name}.svg" for name in ("scores", "roc", "confusion", "classifier_training")
     ]

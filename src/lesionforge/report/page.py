@@ -51,6 +51,7 @@ def write_report(run: Path | str) -> Path:
         page = _template().render(
             config=finished.config,
             provenance=finished.provenance,
+            unmade=finished.unmade,
             patients=next(iter(finished.regimes.values())).n_patients,
             scores=_score_rows(finished.tables["scores"]),
             regimes=list(finished.regimes),
@@ -109,7 +110,7 @@ def _pictures(run: FinishedRun) -> Iterator[Picture]:
         f"Confusion matrices of {', '.join(run.regimes)}; the counts are in tables/confusion.csv.",
     )
     for name, patches in run.plates.items():
-        yield from _plates(folder, name, patches, window=run.config["window"])
+        yield from _plates(folder, name, patches, window=run.config["window"], unmade=run.unmade)
     classes = next(iter(run.regimes.values())).classes
     for table, along, across, groups in (
         ("gan_training", "images_seen", "label", classes),
@@ -133,11 +134,11 @@ def _roc_bands(regimes: dict[str, Predictions]) -> dict[str, dict[str, pd.DataFr
     }
 
 
-def _plates(folder: Path, name: str, patches: Patches, *, window: str) -> Iterator[Picture]:
-    """One plate of the real lesions and one of the synthetic; the file's name says which."""
+def _plates(folder: Path, name: str, patches: Patches, *, window: str, unmade: str) -> Iterator[Picture]:
+    """One plate of the lesions that no generator made, called ``unmade``, and one of the synthetic."""
     grey = window_named(window, unit=patches.unit).to_unit_interval(_middle_slices(patches))
     label = ", ".join(patches.classes)
-    for kind, rows in (("real", ~patches.is_synthetic), ("synthetic", patches.is_synthetic)):
+    for kind, rows in ((unmade, ~patches.is_synthetic), ("synthetic", patches.is_synthetic)):
         if rows.any():
             heading = f"{kind.upper()} · {label} · {window} window"
             yield _save(

@@ -41,6 +41,11 @@ class FinishedRun:
     regimes: dict[str, Predictions]
     plates: dict[str, Patches]
 
+    @property
+    def unmade(self) -> str:
+        """What lesions that no generator made are called: ``real``, or ``phantom`` where they were computed."""
+        return "phantom" if self.provenance["data"].get("phantom") else "real"
+
     @classmethod
     def read(cls, path: Path) -> "FinishedRun":
         """Read a run folder.
