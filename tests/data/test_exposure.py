@@ -64,7 +64,7 @@ STEPS = ["subset", "relabel", "augment", "crop", "disk", "generator", "generator
 
 def step(kind: str, now: Tracked, draw, new) -> Tracked:
     """Take one public operation; ``new`` is a path that nothing has yet."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rng = np.random.default_rng([1, draw(st.integers(0, 2**32 - 1))])  # never the seed of PIXELS
     patches, count = now.patches, len(now.owners)
     match kind:
         case "subset":

@@ -1,4 +1,5 @@
 import errno
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -127,6 +128,18 @@ def test_more_images_continue_a_finished_training(patches, tmp_path, trained):
     resume(patches, out)
     assert weights(out) == weights(trained) != before
     assert checkpoint.load(out).images_seen == 80
+
+
+def test_a_longer_training_leaves_the_finished_checkpoint_until_it_ends(patches, trained, tmp_path, stop_after, killed):
+    out = tmp_path / "longer"
+    shutil.copytree(trained, out)
+    identity = checkpoint.load(out).id
+    longer = replace(PLAN, images=PLAN.images + 64)
+    with pytest.raises(killed):
+        resume(patches, out, plan=longer, progress=stop_after(2))
+    assert checkpoint.load(out).id == identity
+    resume(patches, out, plan=longer)
+    assert checkpoint.load(out).images_seen == PLAN.images + 64
 
 
 def test_a_finished_training_is_left_as_it_is(patches, tmp_path, trained, stop_after):

@@ -21,7 +21,16 @@ from lesionforge.data.contact_sheet import contact_sheet, save_png
 from lesionforge.data.hounsfield import Window, default_window
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError, TrainingDivergedError
-from lesionforge.generators.checkpoint import FORMAT, MANIFEST, VERSION, WEIGHTS, Subject, generate, identify
+from lesionforge.generators.checkpoint import (
+    FORMAT,
+    MANIFEST,
+    VERSION,
+    WEIGHTS,
+    Subject,
+    generate,
+    identify,
+    read_manifest,
+)
 from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.generators.state import TrainingPlan, TrainingState
 from lesionforge.networks import choose_device, load_tensors, save_tensors, seeded, torch_generator
@@ -118,11 +127,11 @@ class _Run:
             out.mkdir(parents=True, exist_ok=True)
 
     def train_until(self, total: int, advance: Callable[[int], None]) -> None:
-        """Step until ``total`` images were shown, and write what is due on the way."""
+        """Step until ``total`` images were shown, and write what is due on the way.
+
+        A checkpoint that an earlier, shorter training left stays as it is until this one ends.
+        """
         state, plan, batch = self.state, self.state.plan, self.state.method.batch_size
-        if state.images_seen >= total and (self.out / MANIFEST).exists():
-            return
-        (self.out / MANIFEST).unlink(missing_ok=True)  # until this training ends there is no checkpoint here
         due = {
             self.log: plan.log_every_images,
             self.draw_grid: plan.grid_every_images,
@@ -135,7 +144,14 @@ class _Run:
                 if state.images_seen >= total or state.images_seen % every_images < batch:
                     self.require_finite()
                     action()
-        self.finish()
+        if not self._is_finished():
+            self.finish()
+
+    def _is_finished(self) -> bool:
+        try:
+            return bool(read_manifest(self.out)["images_seen"] == self.state.images_seen)
+        except StorageError:  # there is none, or a kill came between its two files
+            return False
 
     def require_finite(self) -> None:
         """Look before anything is written.
