@@ -120,6 +120,25 @@ def read_json(path: Path, *, of: str) -> dict[str, Any]:
     return value
 
 
+def read_manifest(path: Path, *, of: str, format_: str, version: int) -> dict[str, Any]:
+    """Read the manifest of a folder that LesionForge wrote; it must have this format and version.
+
+    Raises
+    ------
+    StorageError
+        The file is missing, foreign, or of another version.
+    """
+    manifest = read_json(path, of=of)
+    if manifest.get("format") != format_:
+        raise StorageError(f"{path.parent} must be {of}, but its format is {manifest.get('format')!r}.")
+    if manifest.get("version") != version:
+        raise StorageError(
+            f"{path.parent} has version {manifest.get('version')!r} of its format; this LesionForge reads version "
+            f"{version}: update LesionForge, or make it again."
+        )
+    return manifest
+
+
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of each file in ``folder``, by name."""
     files = (file for file in sorted(folder.iterdir()) if file.is_file())

@@ -187,7 +187,7 @@ def test_no_folder_and_a_foreign_folder_are_explained(tmp_path):
     with pytest.raises(StorageError, match="not a folder of patches"):
         load(tmp_path)
     (tmp_path / MANIFEST).write_text('{"format": "else"}')
-    with pytest.raises(StorageError, match="not LesionForge's"):
+    with pytest.raises(StorageError, match="must be a folder of patches, but its format is 'else'"):
         load(tmp_path)
 
 

@@ -29,7 +29,7 @@ from lesionforge.errors import StorageError, TrainingDivergedError
 from lesionforge.networks import channels_last, load_state, load_tensors, save_tensors, seeded
 from lesionforge.progress import Progress
 from lesionforge.settings import Count, CountOrZero
-from lesionforge.storage import check_files, describe_files, digest, new_folder, read_json, write_json
+from lesionforge.storage import check_files, describe_files, digest, new_folder, read_manifest, write_json
 
 FORMAT = "lesionforge-classifier"
 VERSION = 1
@@ -201,9 +201,7 @@ def load(path: Path | str) -> FittedNetwork:
         The folder is missing, foreign, cut short, changed, or its weights belong to another method.
     """
     path = Path(path)
-    manifest = read_json(path / MANIFEST, of="a classifier")
-    if (manifest.get("format"), manifest.get("version")) != (FORMAT, VERSION):
-        raise StorageError(f"{path / MANIFEST} is not a classifier of version {VERSION}: fit it again.")
+    manifest = read_manifest(path / MANIFEST, of="a classifier", format_=FORMAT, version=VERSION)
     if manifest.pop("digest", None) != digest(manifest):
         raise StorageError(f"{path / MANIFEST} does not match its checksum: it was changed, copy or fit it again.")
     try:

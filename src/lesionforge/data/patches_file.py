@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lesionforge.data.exposure import Exposure
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError
-from lesionforge.storage import check_files, describe_files, digest, new_folder, read_json, write_json
+from lesionforge.storage import check_files, describe_files, digest, new_folder, read_manifest, write_json
 
 FORMAT = "lesionforge-patches"
 VERSION = 1
@@ -76,14 +76,7 @@ def load(path: Path | str, *, checksums: bool = True) -> Patches:
     path = Path(path)
     if not path.is_dir():
         raise StorageError(f"{path} must be a folder of patches, but there is none: `lesionforge ingest` makes one.")
-    manifest = read_json(path / MANIFEST, of="a folder of patches")
-    if manifest.get("format") != FORMAT:
-        raise StorageError(f"{path / MANIFEST} is not LesionForge's: its format is {manifest.get('format')!r}.")
-    if manifest.get("version") != VERSION:
-        raise StorageError(
-            f"{path} has version {manifest.get('version')!r} of the format; this LesionForge reads version {VERSION}: "
-            "update LesionForge, or make the patches again."
-        )
+    manifest = read_manifest(path / MANIFEST, of="a folder of patches", format_=FORMAT, version=VERSION)
     if manifest.pop("digest", None) != digest(manifest):
         raise StorageError(f"{path / MANIFEST} does not match its checksum: it was changed, copy or make it again.")
     try:

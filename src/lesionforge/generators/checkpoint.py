@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lesionforge import registry, settings
+from lesionforge import registry, settings, storage
 from lesionforge.data.exposure import Exposure
 from lesionforge.data.hounsfield import Window
 from lesionforge.errors import StorageError
 from lesionforge.generators import methods
 from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.networks import channels_last, load_state, load_tensors
-from lesionforge.storage import check_files, digest, read_json
+from lesionforge.storage import check_files, digest
 
 FORMAT = "lesionforge-generator"
 VERSION = 1
@@ -73,14 +73,7 @@ def identify(manifest: dict[str, Any]) -> str:
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read and check ``checkpoint.json``; the files it names are checked as well."""
-    manifest = read_json(path / MANIFEST, of="a generator checkpoint")
-    if manifest.get("format") != FORMAT:
-        raise StorageError(f"{path} must be a generator checkpoint, but its format is {manifest.get('format')!r}.")
-    if manifest.get("version") != VERSION:
-        raise StorageError(
-            f"{path} has version {manifest.get('version')!r} of the format; this LesionForge reads version {VERSION}: "
-            "update LesionForge, or train again."
-        )
+    manifest = storage.read_manifest(path / MANIFEST, of="a generator checkpoint", format_=FORMAT, version=VERSION)
     try:
         check_files(path, manifest["files"])
         if identify(manifest) != manifest["id"]:
