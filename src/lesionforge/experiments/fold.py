@@ -134,14 +134,9 @@ class Fold:
             progress=progress,
         )
 
-    def synthetic(self, per_class: int) -> Patches:
-        """Sample this fold's generators, as many patches of each class."""
-        return concatenate(
-            [
-                sample(checkpoint.load(self.checkpoint_of(label)), per_class, seed=self.seed("sample", label))
-                for label in self.patches.classes
-            ]
-        )
+    def samples(self, label: str, count: int) -> Patches:
+        """Sample the generator of one class; a smaller ``count`` gives the first rows of a larger one."""
+        return sample(checkpoint.load(self.checkpoint_of(label)), count, seed=self.seed("sample", label))
 
     def training_set(self, regime: Regime) -> Patches:
         """Join what a regime trains on."""
@@ -149,7 +144,7 @@ class Fold:
         if regime.classic:
             parts.append(self.augmented(self.source, regime.classic, "classifier"))
         if regime.synthetic_per_class:
-            parts.append(self.synthetic(regime.synthetic_per_class))
+            parts += [self.samples(label, regime.synthetic_per_class) for label in self.patches.classes]
         if regime.given and self.given is not None:
             parts.append(self.given)
         return concatenate(parts)
@@ -183,12 +178,7 @@ class Fold:
         shown = real.rows(np.sort(chosen))
         digests = [patient_digest(patient) for patient in shown.patients]
         anonymous = Patches.of(shown.images, patient=digests, label=label, spacing_mm=shown.spacing_mm, unit=shown.unit)
-        return concatenate(
-            [
-                anonymous,
-                sample(checkpoint.load(self.checkpoint_of(label)), PLATE_PATCHES, seed=self.seed("sample", label)),
-            ]
-        )
+        return concatenate([anonymous, self.samples(label, PLATE_PATCHES)])
 
 
 def summary(folds: Sequence[Fold]) -> list[dict[str, int]]:
