@@ -19,3 +19,14 @@ class StorageError(LesionForgeError):
 
 class TrainingDivergedError(LesionForgeError):
     """Training left the finite numbers; the last good checkpoint was kept."""
+
+
+class UnfitDataError(LesionForgeError):
+    """One scan or file of many cannot be used. ``reason`` is short, holds no names, and is the same for the like."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["UnfitDataError"], tuple[str, str]]:  # it comes back from other processes
+        return type(self), (self.reason, str(self))

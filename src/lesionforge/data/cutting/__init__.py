@@ -1,0 +1,1 @@
+"""Ways to cut patches out of scans: one file each."""
