@@ -87,11 +87,9 @@ class Geometry:
     @property
     def orientation(self) -> str:
         """Where x, y and z of the array run, nearest first: ``"LPS"`` for a canonical one."""
-        letters = []
-        for vector in self._axes[::-1]:
-            along = int(np.argmax(np.abs(vector)))
-            letters.append(TOWARDS[along][int(vector[along] > 0)])
-        return "".join(letters)
+        axes = self._axes
+        along = {source: 2 - axis for axis, source in enumerate(_nearest_axes(axes))}
+        return "".join(TOWARDS[along[source]][int(axes[source, along[source]] > 0)] for source in (2, 1, 0))
 
     @property
     def extent_mm(self) -> Point:

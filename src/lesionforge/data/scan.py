@@ -6,7 +6,6 @@ left, by transposing and flipping alone, never by interpolation. An oblique scan
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 
 from lesionforge.data.geometry import Geometry, Index, Point
 from lesionforge.errors import LesionForgeError
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +40,7 @@ class Scan:
     patient: str
     name: str
     unit: str = "HU"
-    facts: Mapping[str, str | float] = NOTHING
+    facts: Mapping[str, str | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.voxels.shape != self.geometry.shape:
@@ -134,7 +131,7 @@ class Annotations:
     scan: str
     geometry: Geometry
     lesions: tuple[Lesion, ...]
-    facts: Mapping[str, str | float] = NOTHING
+    facts: Mapping[str, str | float] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
         """Return a row for each lesion, with all that selection rules can ask for."""
