@@ -12,6 +12,7 @@ A run's folder (`report` makes a page of it):
 """
 
 import platform
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -36,10 +37,10 @@ from lesionforge.experiments import preconditions
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold, summary
 from lesionforge.experiments.tasks import Tasks, write_table
-from lesionforge.experiments.workers import do_all
-from lesionforge.networks import choose_device
+from lesionforge.networks import choose_device, thread_share
 from lesionforge.progress import SILENT, Progress
 from lesionforge.storage import read_json, safe_name, storage_errors, write_json
+from lesionforge.workers import do_all
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
@@ -147,9 +148,14 @@ class _Engine:
         experiment, folds = self.experiment, self.folds
         if experiment.needs_generators:
             train = [partial(fold.do_generator, label) for fold in folds for label in self.patches.classes]
-            do_all(train, workers=workers, progress=self.progress)
+            self.do(train, workers)
         fit = [partial(fold.do_classifier, regime) for fold in folds for regime in experiment.regimes]
-        do_all(fit, workers=workers, progress=self.progress)
+        self.do(fit, workers)
+
+    def do(self, tasks: Sequence[Callable[..., None]], workers: int) -> None:
+        """Do these tasks side by side; the processes share the threads that torch would use in one."""
+        begin = thread_share(min(workers, len(tasks)))
+        do_all(tasks, workers=workers, progress=self.progress, begin=begin)
 
     def predictions(self) -> dict[str, Predictions]:
         """Each regime's predictions, over all folds."""

@@ -4,8 +4,8 @@ import time
 import pytest
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.experiments.workers import do_all
 from lesionforge.progress import SILENT
+from lesionforge.workers import do_all
 
 
 def test_one_worker_works_here_in_order():
