@@ -7,7 +7,7 @@ so that ``(reader_1 <= 2) + (reader_2 <= 2) >= 2`` asks for two readers. A missi
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,24 @@ def matches(rule: str, table: pd.DataFrame) -> NDArray[np.bool_]:
     if met.dtype != bool:
         raise LesionForgeError(f"the rule {rule!r} must be a question, such as `diameter_mm > 7`.")
     return met
+
+
+def class_of(rules: Mapping[str, str], table: pd.DataFrame) -> NDArray[np.str_]:
+    """Name the class whose rule each row meets, [N]; empty where it meets none.
+
+    Raises
+    ------
+    LesionForgeError
+        A row meets several rules, or as for `matches`.
+    """
+    met = {label: matches(rule, table) for label, rule in rules.items()}
+    several = np.sum(list(met.values()), axis=0) > 1
+    if np.any(several):
+        raise LesionForgeError(
+            f"a row must meet one rule at most, but {np.sum(several)} rows meet several, the first is row "
+            f"{int(np.argmax(several))}: make the rules exclude each other."
+        )
+    return np.select(list(met.values()), list(met), default="") if met else np.full(len(table), "")
 
 
 class _Rule:

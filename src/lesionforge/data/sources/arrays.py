@@ -18,7 +18,7 @@ from lesionforge.data.hounsfield import LOWEST_STORED_HU, as_stored
 from lesionforge.data.patch_table import AXES, IDENTITY, POSITION
 from lesionforge.data.patches import Patches
 from lesionforge.data.patches_file import MANIFEST
-from lesionforge.data.rules import matches
+from lesionforge.data.rules import class_of
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.progress import SILENT, Progress
 from lesionforge.settings import from_json, nearest
@@ -235,16 +235,7 @@ def _order(
 
 
 def _labels(table: pd.DataFrame, mapping: ArraysMapping) -> NDArray[np.str_]:
-    if mapping.label:
-        return table[mapping.label].to_numpy(dtype=str)
-    met = {label: matches(rule, table) for label, rule in mapping.labels.items()}
-    several = np.sum(list(met.values()), axis=0) > 1
-    if np.any(several):
-        raise LesionForgeError(
-            f"a row must meet one rule at most, but {np.sum(several)} rows meet several, the first is row "
-            f"{int(np.argmax(several))}: make the rules exclude each other."
-        )
-    return np.select(list(met.values()), list(met), default="") if met else np.full(len(table), "")
+    return table[mapping.label].to_numpy(dtype=str) if mapping.label else class_of(mapping.labels, table)
 
 
 def _flow(labels: NDArray[np.str_], kept: NDArray[np.int64]) -> str:
