@@ -114,7 +114,7 @@ class _Rate:
         left = max(0, self.total - self.done) / rate if rate > 0 else float("inf")
         parts = [
             f"{self.done:,.0f}/{self.total:,.0f} {unit}",
-            f"{rate:,.0f} {unit}/s",
+            f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{rate:.2g} {unit}/s",
             f"{_clock(left)} left",
         ]
         return ", ".join(parts + [f"{name} {value:.3g}" for name, value in figures.items()])

@@ -7,7 +7,9 @@ files' names begin with ``synthetic_``.
 """
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,16 @@ VERSION = 1
 MANIFEST = "patches.json"
 
 
-def save(patches: Patches, path: Path | str, *, overwrite: bool = False) -> Path:
+def save(
+    patches: Patches,
+    path: Path | str,
+    *,
+    overwrite: bool = False,
+    beside: Mapping[str, object] = MappingProxyType({}),
+) -> Path:
     """Write ``patches`` to the folder ``path``, whole or not at all.
+
+    ``beside`` are further JSON files, by name: how the patches were made.
 
     Raises
     ------
@@ -49,6 +59,8 @@ def save(patches: Patches, path: Path | str, *, overwrite: bool = False) -> Path
             lineterminator="\n",
             quoting=csv.QUOTE_NONNUMERIC,
         )
+        for name, value in beside.items():
+            write_json(folder / name, value)
         manifest = {
             "format": FORMAT,
             "version": VERSION,
