@@ -1,5 +1,4 @@
 import json
-import shlex
 import subprocess
 import sys
 
@@ -160,11 +159,11 @@ def test_arrays_are_ingested(tmp_path, capsys):
     np.savez(tmp_path / "hu.npz", hu=images)
     rows = [f"p{k},{5 + k},0.7" for k in range(6)]
     (tmp_path / "table.csv").write_text("\n".join(["patient_id,diameter,pixel_mm", *rows]) + "\n")
-    example = cli.ingest.__doc__.split("Example: ")[1]
-    given = shlex.split(example)[1:]  # as the help has it, but for the places
-    places = {"scans/": tmp_path, "lung.patches": tmp_path / "lung.patches"}
-    code = lesionforge("--quiet", *(places.get(argument, argument) for argument in given), "--size", 16)
-    assert code == 0, capsys.readouterr().err
+    mapping = ["images=hu.npz:hu", "patient=patient_id", "diameter_mm=diameter", "spacing_mm=pixel_mm"]
+    labels = json.dumps({"small": "diameter_mm < 8", "large": "diameter_mm >= 8"})
+    given = [argument for setting in mapping for argument in ("--set", setting)]
+    given += ["--label", labels, "--size", 16, "--out", tmp_path / "lung.patches"]
+    assert lesionforge("--quiet", "ingest", tmp_path, *given) == 0, capsys.readouterr().err
     patches = patches_file.load(tmp_path / "lung.patches")
     assert patches.shape == (16, 16)
     assert patches.labels.tolist() == ["small"] * 3 + ["large"] * 3
@@ -175,7 +174,9 @@ def test_arrays_are_ingested(tmp_path, capsys):
 def test_methods_are_listed_with_their_papers(capsys):
     assert lesionforge("methods", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
-    assert set(listed) == {"sources", "generators", "classifiers", "protocols"}
+    assert set(listed) == {
+        *("sources", "selections", "labellings", "cutters", "generators", "classifiers", "protocols")
+    }
     assert listed["generators"]["dcgan"] == "Frid-Adar et al. 2018"
     assert "arrays" in listed["sources"]
     assert lesionforge("methods") == 0

@@ -42,5 +42,5 @@ def class_named(folder: ModuleType, name: str, base: type[T]) -> type[T]:
 
 
 def name_of(value: object) -> str:
-    """Name of the method that ``value`` is an instance of: its file's."""
-    return type(value).__module__.rpartition(".")[2]
+    """Name of the method that ``value`` is, or is an instance of: its file's."""
+    return (value if isinstance(value, type) else type(value)).__module__.rpartition(".")[2]

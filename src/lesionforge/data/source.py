@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from lesionforge.data.patches import Patches
 from lesionforge.data.scan import Annotations, Scan
@@ -82,6 +82,12 @@ class Source(ABC):
     @abstractmethod
     def recognise(cls, path: Path) -> str:
         """Say what of this format lies at ``path`` ("3 CT series with LIDC readings"); empty: nothing. Quick."""
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Return the source with the settings that lie beside the data, or with its own."""
+        del path
+        return cls()
 
 
 class ScanSource(Source):

@@ -19,6 +19,7 @@ from lesionforge.data.patch_table import AXES, IDENTITY, POSITION
 from lesionforge.data.patches import Patches
 from lesionforge.data.patches_file import MANIFEST
 from lesionforge.data.rules import class_of
+from lesionforge.data.source import PatchSource
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.progress import SILENT, Progress
 from lesionforge.settings import from_json, nearest
@@ -34,7 +35,7 @@ RESERVED = {
 
 
 @dataclass(frozen=True)
-class ArraysMapping:
+class ArraysMapping(PatchSource):
     """Where a folder keeps images, masks and each column of the table. Empty: there is none.
 
     Columns of the CSV that are not named here are carried along under their own names.
@@ -80,6 +81,23 @@ class ArraysMapping:
         if len(self.position_mm) not in (0, len(POSITION)):
             raise LesionForgeError(f"position_mm must name columns for x, y and z, but {self.position_mm} came.")
 
+    @classmethod
+    def recognise(cls, path: Path) -> str:
+        """Recognise a mapping, or a folder with arrays and a table."""
+        if _mapping_at(path).is_file():
+            return f"arrays with a mapping, {_mapping_at(path).name}"
+        holds = [bool(list(path.glob(pattern))) for pattern in ("*.np[yz]", "*.csv")] if path.is_dir() else [False]
+        return "arrays with a table" if all(holds) and not (path / MANIFEST).exists() else ""
+
+    @classmethod
+    def at(cls, path: Path) -> "ArraysMapping":
+        """Return the mapping that lies beside the arrays, or an empty one."""
+        return read_mapping(_mapping_at(path)) if _mapping_at(path).is_file() else cls()
+
+    def patches(self, path: Path, *, progress: Progress = SILENT) -> Patches:
+        """Read them: `load_arrays`."""
+        return load_arrays(path, mapping=self, progress=progress)
+
 
 def load_arrays(path: Path | str, *, mapping: ArraysMapping | None = None, progress: Progress = SILENT) -> Patches:
     """Read patches from arrays and a CSV.
@@ -104,7 +122,7 @@ def load_arrays(path: Path | str, *, mapping: ArraysMapping | None = None, progr
         raise StorageError(f"{path} must be a folder of arrays, or a JSON mapping inside one, but is neither.")
     if (folder / MANIFEST).exists():
         raise LesionForgeError(f"{folder} holds patches that LesionForge wrote: use them as they are.")
-    mapping = mapping or read_mapping(folder / MAPPING_FILE if folder is path else path)
+    mapping = mapping or read_mapping(_mapping_at(path))
     table = _read_table(folder, mapping)
     images = _read_array(folder, mapping.images)
     masks = _read_array(folder, mapping.masks) if mapping.masks else None
@@ -128,6 +146,10 @@ def read_mapping(file: Path) -> ArraysMapping:
             '{"images": "images.npz:hu", "table": "table.csv", "patient": "patient_id"}, or say it in settings.'
         )
     return from_json(ArraysMapping, read_json(file, of="a mapping of arrays"))
+
+
+def _mapping_at(path: Path) -> Path:
+    return path if path.suffix == ".json" else path / MAPPING_FILE
 
 
 def _inside(folder: Path, name: str) -> Path:
