@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lesionforge.data import patches_file
-from lesionforge.data.cohort import Recipe, ingest
+from lesionforge.data.cohort import CohortPlan, ingest
 from lesionforge.data.source import Found, Skip
 from lesionforge.errors import LesionForgeError, StorageError, UnfitDataError
 
@@ -85,8 +85,8 @@ def computed(tmp_path, monkeypatch):
 def test_a_cohort_becomes_patches_with_a_record(computed, tmp_path, capsys):
     cases = [computed.Computed(number, broken={5: "annotations", 7: "voxels"}.get(number, "")) for number in range(9)]
     found = Found(cases, [Skip("a/file", "not a CT")])
-    recipe = Recipe(computed.Drawing(), select=("readers >= 1",))
-    path = ingest(found, recipe, tmp_path / "out", about="9 computed scans")
+    plan = CohortPlan(computed.Drawing(), select=("readers >= 1",))
+    path = ingest(found, plan, tmp_path / "out", about="9 computed scans")
     patches = patches_file.load(path)
     # Lesions 1 and 2 of cases with number % 4 of 2 and 3: cases 2, 3, 6 and (broken) 7; and a negative for each scan.
     assert patches.table["scan"].tolist() == ["case-2"] * 2 + ["case-3"] * 3 + ["case-6"] * 2
@@ -103,21 +103,21 @@ def test_a_cohort_becomes_patches_with_a_record(computed, tmp_path, capsys):
         ("case-5", "slices are missing"),
         ("case-7", "cut short"),
     ]
-    assert record["recipe"]["cutter"]["negatives"] == 1
+    assert record["plan"]["cutter"]["negatives"] == 1
     assert [each.name for each in tmp_path.iterdir() if "ingest" in each.name] == []
 
 
 def test_killed_at_any_scan_it_goes_on_to_the_same_patches(computed, tmp_path, stop_after, killed):
     found = Found([computed.Computed(number) for number in range(8)])
-    recipe = Recipe(computed.Drawing())
-    whole = patches_file.load(ingest(found, recipe, tmp_path / "whole"))
+    plan = CohortPlan(computed.Drawing())
+    whole = patches_file.load(ingest(found, plan, tmp_path / "whole"))
     for _ in range(13):
         with pytest.raises(killed):
-            ingest(found, recipe, tmp_path / "killed", progress=stop_after(1))
+            ingest(found, plan, tmp_path / "killed", progress=stop_after(1))
         assert not (tmp_path / "killed").exists()
     # Every kill left its scan done: 8 surveyed, and 6 with lesions cut.
     counting = stop_after()
-    resumed = patches_file.load(ingest(found, recipe, tmp_path / "killed", progress=counting))
+    resumed = patches_file.load(ingest(found, plan, tmp_path / "killed", progress=counting))
     assert counting.seen == 1
     assert resumed.table.equals(whole.table)
     assert np.array_equal(resumed.images, whole.images)
@@ -125,22 +125,22 @@ def test_killed_at_any_scan_it_goes_on_to_the_same_patches(computed, tmp_path, s
 
 def test_two_processes_make_what_one_makes_and_another_seed_does_not(computed, tmp_path):
     found = Found([computed.Computed(number) for number in range(6)])
-    one = patches_file.load(ingest(found, Recipe(computed.Drawing()), tmp_path / "one"))
-    two = patches_file.load(ingest(found, Recipe(computed.Drawing()), tmp_path / "two", workers=2))
-    other = patches_file.load(ingest(found, Recipe(computed.Drawing(), seed=1), tmp_path / "other"))
+    one = patches_file.load(ingest(found, CohortPlan(computed.Drawing()), tmp_path / "one"))
+    two = patches_file.load(ingest(found, CohortPlan(computed.Drawing()), tmp_path / "two", workers=2))
+    other = patches_file.load(ingest(found, CohortPlan(computed.Drawing(), seed=1), tmp_path / "other"))
     assert np.array_equal(one.images, two.images)
     assert one.table.equals(two.table)
     assert not np.array_equal(one.images, other.images)
     # A scan's patches do not depend on the others.
-    alone = patches_file.load(ingest(Found(found.cases[3:4]), Recipe(computed.Drawing()), tmp_path / "alone"))
+    alone = patches_file.load(ingest(Found(found.cases[3:4]), CohortPlan(computed.Drawing()), tmp_path / "alone"))
     assert np.array_equal(alone.images, one.rows(one.table["scan"] == "case-3").images)
 
 
 def test_what_other_work_left_is_not_taken_up(computed, tmp_path, stop_after, killed):
     found = Found([computed.Computed(number) for number in range(6)])
     with pytest.raises(killed):
-        ingest(found, Recipe(computed.Drawing(negatives=3)), tmp_path / "out", progress=stop_after(9))
-    patches = patches_file.load(ingest(found, Recipe(computed.Drawing()), tmp_path / "out"))
+        ingest(found, CohortPlan(computed.Drawing(negatives=3)), tmp_path / "out", progress=stop_after(9))
+    patches = patches_file.load(ingest(found, CohortPlan(computed.Drawing()), tmp_path / "out"))
     assert (patches.labels == "none").sum() == 4  # a negative for each scan with lesions
 
 
@@ -148,18 +148,18 @@ def test_bad_cohorts_end_in_one_message(computed, tmp_path):
     good, broken = computed.Computed(3), computed.Computed(5, broken="annotations")
     cutter = computed.Drawing()
     with pytest.raises(UnfitDataError, match="3 to 5 are missing"):
-        ingest(Found([good, broken]), Recipe(cutter, strict=True), tmp_path / "out")
+        ingest(Found([good, broken]), CohortPlan(cutter, strict=True), tmp_path / "out")
     with pytest.raises(LesionForgeError, match=r"none was found \(skipped: 1 slices are missing\)"):
-        ingest(Found([broken]), Recipe(cutter), tmp_path / "out")
+        ingest(Found([broken]), CohortPlan(cutter), tmp_path / "out")
     with pytest.raises(LesionForgeError, match="none was found"):
-        ingest(Found([computed.Computed(4)]), Recipe(cutter), tmp_path / "out")
+        ingest(Found([computed.Computed(4)]), CohortPlan(cutter), tmp_path / "out")
     with pytest.raises(LesionForgeError, match="no patch could be cut from any"):
-        ingest(Found([computed.Computed(3, broken="voxels")]), Recipe(cutter), tmp_path / "out")
+        ingest(Found([computed.Computed(3, broken="voxels")]), CohortPlan(cutter), tmp_path / "out")
     with pytest.raises(LesionForgeError, match="one unit"):
-        ingest(Found([good, computed.Computed(6, unit="u8")]), Recipe(cutter), tmp_path / "out")
+        ingest(Found([good, computed.Computed(6, unit="u8")]), CohortPlan(cutter), tmp_path / "out")
     with pytest.raises(LesionForgeError, match="no lesion is left"):
-        ingest(Found([good]), Recipe(cutter, select=("diameter_mm > 99",)), tmp_path / "out")
+        ingest(Found([good]), CohortPlan(cutter, select=("diameter_mm > 99",)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     with pytest.raises(StorageError, match="must not exist yet"):
-        ingest(Found([good]), Recipe(cutter), tmp_path / "out")
+        ingest(Found([good]), CohortPlan(cutter), tmp_path / "out")

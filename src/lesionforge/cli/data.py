@@ -29,7 +29,7 @@ def ingest(
     """
     from lesionforge.data import ingestion
 
-    wish = ingestion.Wish(
+    request = ingestion.Request(
         format_=format_,
         select=tuple(select),
         label=label,
@@ -39,7 +39,7 @@ def ingest(
         seed=seed,
         strict=strict,
     )
-    typer.echo(ingestion.ingest(source, out, wish, workers=workers, progress=INVOCATION.progress))
+    typer.echo(ingestion.ingest(source, out, request, workers=workers, progress=INVOCATION.progress))
 
 
 def phantom(

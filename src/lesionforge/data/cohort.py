@@ -38,7 +38,7 @@ Maker = Callable[..., "Patches | list[dict[str, Any]]"]  # of a case's result: i
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CohortPlan:
     """How a cohort becomes patches.
 
     Parameters
@@ -66,7 +66,7 @@ class Recipe:
 
 
 def ingest(
-    found: Found, recipe: Recipe, out: Path, *, about: str = "", workers: int = 1, progress: Progress = SILENT
+    found: Found, plan: CohortPlan, out: Path, *, about: str = "", workers: int = 1, progress: Progress = SILENT
 ) -> Path:
     """Cut patches of the selected lesions of a cohort into the folder ``out``.
 
@@ -87,11 +87,11 @@ def ingest(
         ``out`` exists, or another process makes it.
     """
     refuse_existing(out)
-    with _workplace(out, found, recipe) as place:
-        work = _Work(place, recipe, workers, progress)
+    with _workplace(out, found, plan) as place:
+        work = _Work(place, plan, workers, progress)
         rows = work.survey(found.cases)
         _refuse_nothing(rows, [*found.skipped, *work.skipped(found.cases)])
-        chosen, flow = select(rows, recipe.select, label=recipe.label)
+        chosen, flow = select(rows, plan.select, label=plan.label)
         progress.say("\n  ".join([f"{len(found.cases)} scans", *map(str, flow)]))
         names = set(chosen["case"])
         left = [case for case in found.cases if case.name in names]
@@ -100,15 +100,15 @@ def ingest(
         for reason, count in counted(skipped).items():
             progress.say(f"skipped {count}: {reason}")
         patches = _joined([work.folder(case) / CUT for case in left], place)
-        record = _record(about, found, recipe, flow, skipped)
+        record = _record(about, found, plan, flow, skipped)
         return patches_file.save(patches, out, beside={RECORD: record})
 
 
 @contextmanager
-def _workplace(out: Path, found: Found, recipe: Recipe) -> Iterator[Path]:
+def _workplace(out: Path, found: Found, plan: CohortPlan) -> Iterator[Path]:
     """Yield the hidden folder of what is done for ``out``; what other work left there is cleared away."""
     place = out.parent / f".{out.name}.ingest"
-    begun = {"begun": digest({"recipe": recipe.to_json(), "cases": [case.name for case in found.cases]})}
+    begun = {"begun": digest({"plan": plan.to_json(), "cases": [case.name for case in found.cases]})}
     place.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(place / ".lock", timeout=0):
@@ -127,7 +127,7 @@ class _Work:
     """What is done case by case, each in a folder of its own."""
 
     place: Path
-    recipe: Recipe
+    plan: CohortPlan
     workers: int
     progress: Progress
 
@@ -166,7 +166,7 @@ class _Work:
     ) -> None:
         """Have every case done that has neither its result nor been skipped."""
         todo = [
-            partial(_skipping, make, case, *more, folder=self.folder(case), recipe=self.recipe)
+            partial(_skipping, make, case, *more, folder=self.folder(case), plan=self.plan)
             for case, *more in zip(cases, *arguments, strict=True)
             if not (self.folder(case) / result).exists() and not (self.folder(case) / SKIPPED).exists()
         ]
@@ -187,15 +187,15 @@ def _skipping(
     case: Case,
     *arguments: Any,
     folder: Path,
-    recipe: Recipe,
+    plan: CohortPlan,
     progress: Progress,
 ) -> None:
     """Make a case's result and keep it; where the case is at fault, keep why instead."""
     del progress  # one bar for all scans, not one for each
     try:
-        result = make(case, *arguments, recipe=recipe)
+        result = make(case, *arguments, plan=plan)
     except LesionForgeError as error:
-        if recipe.strict:
+        if plan.strict:
             raise
         unfit = error if isinstance(error, UnfitDataError) else UnfitDataError("not what it should be", str(error))
         write_json(folder / SKIPPED, asdict(Skip.because(case.name, unfit)))
@@ -206,8 +206,8 @@ def _skipping(
         write_json(folder / SURVEYED, {"rows": result})
 
 
-def _survey(case: Case, *, recipe: Recipe) -> list[dict[str, Any]]:
-    del recipe
+def _survey(case: Case, *, plan: CohortPlan) -> list[dict[str, Any]]:
+    del plan
     annotations = case.annotations()
     rows = [{"case": case.name, **annotations.row(lesion)} for lesion in annotations.lesions]
     return [{name: _plain(value) for name, value in row.items()} for row in rows]
@@ -219,14 +219,14 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-def _cut(case: Case, labels: Mapping[str, str], *, recipe: Recipe) -> Patches:
+def _cut(case: Case, labels: Mapping[str, str], *, plan: CohortPlan) -> Patches:
     annotations = case.annotations()
     lesions = [replace(each, label=labels[each.name]) for each in annotations.lesions if each.name in labels]
     scan = case.scan()
-    rng = np.random.default_rng([recipe.seed, int(digest(case.name), 16)])
-    cuts = list(recipe.cutter.cut(scan, lesions, marks=annotations.lesions, rng=rng))
+    rng = np.random.default_rng([plan.seed, int(digest(case.name), 16)])
+    cuts = list(plan.cutter.cut(scan, lesions, marks=annotations.lesions, rng=rng))
     if not cuts:
-        raise UnfitDataError("no patch can be cut", f"no patch of {recipe.cutter} can be cut from this scan.")
+        raise UnfitDataError("no patch can be cut", f"no patch of {plan.cutter} can be cut from this scan.")
     return _patches(cuts, scan, annotations)
 
 
@@ -276,12 +276,12 @@ def _joined(folders: Sequence[Path], place: Path) -> Patches:
 
 
 def _record(
-    about: str, found: Found, recipe: Recipe, flow: Sequence[Step], skipped: Sequence[Skip]
+    about: str, found: Found, plan: CohortPlan, flow: Sequence[Step], skipped: Sequence[Skip]
 ) -> dict[str, object]:
     return {
         "found": about,
         "scans": len(found.cases),
-        "recipe": recipe.to_json(),
+        "plan": plan.to_json(),
         "flow": [asdict(step) for step in flow],
         "skipped": [asdict(skip) for skip in skipped],
     }

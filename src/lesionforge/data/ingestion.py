@@ -11,7 +11,7 @@ import numpy as np
 
 from lesionforge import registry
 from lesionforge.data import cutting, patches_file, selection
-from lesionforge.data.cohort import RECORD, Recipe
+from lesionforge.data.cohort import RECORD, CohortPlan
 from lesionforge.data.cohort import ingest as ingest_cohort
 from lesionforge.data.cutter import Cutter
 from lesionforge.data.patches import Patches
@@ -26,7 +26,7 @@ DEFAULT_CUT = "largest_slices"
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """What a user asks of an ingestion.
 
     Parameters
@@ -42,7 +42,7 @@ class Wish:
     settings
         ``key=value`` of the source or of the cutter, whichever has the key.
     seed, strict
-        As in `lesionforge.data.cohort.Recipe`.
+        As in `lesionforge.data.cohort.CohortPlan`.
     """
 
     format_: str = AUTO
@@ -55,7 +55,9 @@ class Wish:
     strict: bool = False
 
 
-def ingest(path: Path, out: Path, wish: Wish = Wish(), *, workers: int = 0, progress: Progress = SILENT) -> Path:
+def ingest(
+    path: Path, out: Path, request: Request = Request(), *, workers: int = 0, progress: Progress = SILENT
+) -> Path:
     """Read what lies at ``path`` into the folder of patches ``out``.
 
     Parameters
@@ -71,21 +73,21 @@ def ingest(path: Path, out: Path, wish: Wish = Wish(), *, workers: int = 0, prog
         ``out`` exists, or the disk refuses.
     """
     refuse_existing(out)
-    source, about = source_at(path, wish.format_, progress=progress)
+    source, about = source_at(path, request.format_, progress=progress)
     if isinstance(source, PatchSource):
-        source = with_overrides(source, wish.settings)
+        source = with_overrides(source, request.settings)
         patches = source.patches(path, progress=progress)
-        patches, record = _selected(patches, wish, progress)
-        patches = patches.centre_crop(wish.size) if wish.size else patches
+        patches, record = _selected(patches, request, progress)
+        patches = patches.centre_crop(request.size) if request.size else patches
         return patches_file.save(patches, out, beside={RECORD: {"found": about, **record}})
     assert isinstance(source, ScanSource)
-    cutter: Cutter = registry.class_named(cutting, wish.cut, Cutter)()  # type: ignore[type-abstract]
-    size = [f"size={wish.size}"] if wish.size else []
-    source, cutter = _with_settings((source, cutter), [*size, *wish.settings])
+    cutter: Cutter = registry.class_named(cutting, request.cut, Cutter)()  # type: ignore[type-abstract]
+    size = [f"size={request.size}"] if request.size else []
+    source, cutter = _with_settings((source, cutter), [*size, *request.settings])
     found = source.find(path, progress=progress)
-    recipe = Recipe(cutter, wish.select, wish.label, wish.seed, wish.strict)
+    plan = CohortPlan(cutter, request.select, request.label, request.seed, request.strict)
     count = workers or os.cpu_count() or 1
-    return ingest_cohort(found, recipe, out, about=about, workers=count, progress=progress)
+    return ingest_cohort(found, plan, out, about=about, workers=count, progress=progress)
 
 
 def _with_settings(parts: tuple[Source, Cutter], settings: Sequence[str]) -> tuple[Any, Any]:
@@ -102,11 +104,13 @@ def _with_settings(parts: tuple[Source, Cutter], settings: Sequence[str]) -> tup
     return first, second
 
 
-def _selected(patches: Patches, wish: Wish, progress: Progress) -> tuple[Patches, dict[str, Any]]:
+def _selected(patches: Patches, request: Request, progress: Progress) -> tuple[Patches, dict[str, Any]]:
     """Apply the rules to patches that are cut already."""
-    if not wish.select and not wish.label:
+    if not request.select and not request.label:
         return patches, {}
-    rows, flow = selection.select(patches.table.assign(row=np.arange(len(patches))), wish.select, label=wish.label)
+    rows, flow = selection.select(
+        patches.table.assign(row=np.arange(len(patches))), request.select, label=request.label
+    )
     progress.say("\n  ".join([f"{len(patches)} patches", *map(str, flow)]))
     kept = patches.rows(rows["row"].to_numpy()).with_columns(label=rows["label"].to_numpy())
     return kept, {"flow": [asdict(step) for step in flow]}
