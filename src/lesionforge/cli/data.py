@@ -17,7 +17,7 @@ def ingest(
     select: Annotated[list[str], typer.Option(metavar="RULE", help="Lesions to keep; may be repeated.")] = [],  # noqa: B006
     label: Annotated[str, typer.Option(help="Column, labelling, or JSON with the rule of each class.")] = "",
     cut: Annotated[str, typer.Option(help="How patches are cut from scans; see `methods`.")] = "largest_slices",
-    size: Annotated[int, typer.Option(min=0, help="Pixels along an edge; 0: as they are, or as published.")] = 0,
+    size: Annotated[str, typer.Option(help="Pixels, as 64 or 32,64,64 (z,y,x). [as they are, or as published]")] = "",
     set_: Set = [],  # noqa: B006
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="End at the first scan that cannot be used.")] = False,
@@ -34,12 +34,19 @@ def ingest(
         select=tuple(select),
         label=label,
         cut=cut,
-        size=size,
+        size=_whole_numbers(size),
         settings=tuple(set_),
         seed=seed,
         strict=strict,
     )
     typer.echo(ingestion.ingest(source, out, request, workers=workers, progress=INVOCATION.progress))
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise LesionForgeError(f"a size must be whole numbers, as 64 or 32,64,64, but {text!r} came.") from None
 
 
 def phantom(

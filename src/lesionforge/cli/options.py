@@ -35,7 +35,8 @@ def lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     """A line for each fact; facts of facts are indented."""
     for name, fact in facts.items():
         if isinstance(fact, Mapping):
-            yield f"{indent}{name}:"
+            if fact:
+                yield f"{indent}{name or '(unlabelled)'}:"
             yield from lines(fact, indent + "  ")
         else:
             shown = "×".join(map(str, fact)) if isinstance(fact, list) else "unknown" if fact is None else fact

@@ -38,7 +38,7 @@ class Request:
     cut
         A file in `lesionforge.data.cutting`; scans only.
     size
-        Pixels along an edge; 0: as they are, or the cutter's own.
+        Pixels along an edge, or along (z,) y and x; empty: as they are, or the cutter's own.
     settings
         ``key=value`` of the source or of the cutter, whichever has the key.
     seed, strict
@@ -49,7 +49,7 @@ class Request:
     select: tuple[str, ...] = ()
     label: str = ""
     cut: str = DEFAULT_CUT
-    size: int = 0
+    size: tuple[int, ...] = ()
     settings: tuple[str, ...] = ()
     seed: int = 0
     strict: bool = False
@@ -78,11 +78,12 @@ def ingest(
         source = with_overrides(source, request.settings)
         patches = source.patches(path, progress=progress)
         patches, record = _selected(patches, request, progress)
-        patches = patches.centre_crop(request.size) if request.size else patches
+        if request.size:
+            patches = patches.centre_crop(request.size * len(patches.axes) if len(request.size) == 1 else request.size)
         return patches_file.save(patches, out, beside={RECORD: {"found": about, **record}})
     assert isinstance(source, ScanSource)
     cutter: Cutter = registry.class_named(cutting, request.cut, Cutter)()  # type: ignore[type-abstract]
-    size = [f"size={request.size}"] if request.size else []
+    size = [f"size={','.join(map(str, request.size))}"] if request.size else []
     source, cutter = _with_settings((source, cutter), [*size, *request.settings])
     found = source.find(path, progress=progress)
     plan = CohortPlan(cutter, request.select, request.label, request.seed, request.strict)
