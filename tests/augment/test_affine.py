@@ -65,6 +65,22 @@ def test_three_dimensions_turn_about_z_and_flip_along_it():
     np.testing.assert_array_equal(zoomed[:, 1:4, 2:7, 2:7], images[:, 0:5:2, 0:9:2, 0:9:2])
 
 
+def test_volumes_also_turn_about_y_and_x():
+    images = noise(1, 9, 9, 9)
+    for about, plane in (("y", (1, 3)), ("x", (1, 2))):
+        turned, _ = Rotate(about=about).apply(images, None, one(**{f"rotation_{about}_deg": 90.0}))
+        np.testing.assert_array_equal(turned, np.rot90(images, axes=plane))
+    every_way = Chain((Rotate(), Rotate(about="y"), Rotate(about="x")))
+    assert every_way.columns == ("rotation_deg", "rotation_y_deg", "rotation_x_deg")
+
+
+def test_a_turn_says_which_axes_must_be_square():
+    assert Rotate().square_axes == ("y", "x")
+    assert Rotate(about="y").square_axes == ("z", "x")
+    assert Chain((Rotate(), Rotate(about="x"))).square_axes == ("z", "y", "x")
+    assert Chain((Flip(), Translate(), Scale())).square_axes == ()
+
+
 def test_tissue_moves_by_the_translation():
     images = noise(1, 9, 9)
     changed, _ = Translate().apply(images, None, one(translate_y_px=2.0, translate_x_px=-1.0))
@@ -124,6 +140,13 @@ def test_a_missing_diameter_is_named(transform):
         transform.sample(np.array([8.0, np.nan, 9.0]), rng=np.random.default_rng(0))
 
 
+def test_shifts_can_be_at_least_so_long_either_way():
+    shift = Translate(6, at_least_px=2).sample(np.full(2000, np.nan), rng=np.random.default_rng(0))
+    for name in shift:
+        assert shift[name].abs().between(2, 6).all()
+        assert np.histogram(shift[name], [-6, -4, -2, 2, 4, 6])[0] == pytest.approx([500, 500, 0, 500, 500], abs=70)
+
+
 def test_a_shift_in_pixels_needs_no_diameter():
     assert len(Translate().sample(np.array([np.nan]), rng=np.random.default_rng(0))) == 1
 
@@ -137,6 +160,7 @@ def test_a_shift_in_pixels_needs_no_diameter():
         (Flip(), one(flip="z"), r"axes y, x \(empty: none\), but 'z' came"),
         (Flip(), one(flip=np.nan), "but nan came"),
         (Translate(axes=("z",)), one(translate_z_px=1.0), "along y, x, but z came"),
+        (Rotate(about="x"), one(rotation_x_deg=1.0), "along y, x, but z came"),
         (Scale(), one(scale=0.0), "above 0"),
         (Chain((Rotate(),), output_size=10), one(rotation_deg=1.0), "must fit inside"),
         (Chain((Rotate(),), output_size=(4, 4, 4)), one(rotation_deg=1.0), "must fit inside"),
@@ -150,3 +174,21 @@ def test_parameters_that_do_not_fit_are_refused(transform, parameters, message):
 def test_a_chain_has_one_step_of_a_kind():
     with pytest.raises(LesionForgeError, match="use one step of a kind"):
         Chain((Scale(), WidenMargin()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "limits"),
+    [
+        (Rotate, {"low_deg": 20, "high_deg": 10}),
+        (Rotate, {"high_deg": np.nan}),
+        (Scale, {"low": 1.3}),
+        (Scale, {"low": -0.1}),
+        (Scale, {"high": np.inf}),
+        (Translate, {"up_to_px": -1}),
+        (Translate, {"at_least_px": 5}),
+        (WidenMargin, {"low_diameters": 0.5}),
+    ],
+)
+def test_ranges_run_from_lower_to_higher(kind, limits):
+    with pytest.raises(LesionForgeError, match="must run from lower to higher finite numbers"):
+        kind(**limits)

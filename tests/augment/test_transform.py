@@ -61,6 +61,14 @@ def test_no_rows_give_an_empty_set():
     assert result.images.shape == (0, 16, 16)
 
 
+def test_turns_of_volumes_need_square_pixels_where_they_turn():
+    volumes = patches(1, (5, 9, 9)).with_images(np.zeros((1, 5, 9, 9), np.int16), spacing_mm=(2, 0.7, 0.7))
+    transformed(volumes, Rotate(), pd.DataFrame({"rotation_deg": [20.0]}))
+    transformed(volumes, Scale(), pd.DataFrame({"scale": [1.1]}))
+    with pytest.raises(LesionForgeError, match="square pixels along z and x, but their spacings differ"):
+        transformed(volumes, Rotate(about="y"), pd.DataFrame({"rotation_y_deg": [20.0]}))
+
+
 def test_parameters_and_rows_of_different_lengths_are_refused():
     with pytest.raises(LesionForgeError, match="a row for each of 3 images, but have 2"):
         transformed(patches(), Rotate(), poses(2))

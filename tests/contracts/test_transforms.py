@@ -101,6 +101,13 @@ def test_a_batch_equals_one_by_one_with_or_without_masks(kind, shape, images, ma
         np.testing.assert_array_equal(mask[0], batch_masks[i])
 
 
+def test_masks_follow_images(kind, shape):
+    block = np.zeros((COUNT, *shape), np.uint8)
+    block[(slice(None), *(slice(n // 2) for n in shape))] = 1
+    changed, masks = kind().apply(block.astype(np.float32), block, drawn(kind))
+    assert np.mean((changed > 0.5) != masks) < 0.03  # the nearest pixel of an edge may be the other one's
+
+
 def test_read_only_arrays_are_enough(kind, shape, images, masks):
     images.flags.writeable = masks.flags.writeable = False
     kind().apply(images, masks, drawn(kind))

@@ -9,17 +9,16 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from lesionforge.augment.resampling import resample
-from lesionforge.augment.transform import Array, Pixels, Shape, Transform, known_diameters
+from lesionforge.augment.transform import Array, Axes, Pixels, Shape, Transform, check_order, known_diameters
 from lesionforge.data.patch_table import AXES
 from lesionforge.errors import LesionForgeError
-
-Axes = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -45,25 +44,41 @@ class Affine(Transform):
 
 @dataclass(frozen=True)
 class Rotate(Affine):
-    """Turn in the axial plane, anticlockwise as displayed, by a uniform angle."""
+    """Turn about an axis by a uniform angle, anticlockwise as displayed: ``z`` turns the axial plane.
+
+    Volumes of even spacing can also turn about ``y`` and ``x``; what is displayed is then [z, x] and [z, y].
+    """
 
     low_deg: float = 0.0
     high_deg: float = 180.0
+    about: Literal["z", "y", "x"] = "z"
 
-    columns = ("rotation_deg",)
+    def __post_init__(self) -> None:
+        check_order(self.low_deg, self.high_deg, of="a turn's degrees")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """One, named after the axis unless that is ``z``."""
+        return ("rotation_deg" if self.about == "z" else f"rotation_{self.about}_deg",)
+
+    @property
+    def square_axes(self) -> Axes:
+        """The plane that is turned."""
+        return tuple(axis for axis in AXES[3] if axis != self.about)
 
     def sample(self, diameter_px: NDArray[np.float64], *, rng: np.random.Generator) -> pd.DataFrame:
         """Draw an angle for each lesion."""
-        return pd.DataFrame({"rotation_deg": rng.uniform(self.low_deg, self.high_deg, len(diameter_px))})
+        return pd.DataFrame({self.columns[0]: rng.uniform(self.low_deg, self.high_deg, len(diameter_px))})
 
     def pull(self, parameters: pd.DataFrame, axes: Axes) -> NDArray[np.float64]:
         """Undo the turn."""
-        angle = np.deg2rad(parameters["rotation_deg"].to_numpy(dtype=np.float64))
+        _check_axes(self.square_axes, axes)
+        angle = np.deg2rad(parameters[self.columns[0]].to_numpy(dtype=np.float64))
         # Rounded to 15 digits so that quarter turns are exact.
         cosine, sine = np.round(np.cos(angle), 15), np.round(np.sin(angle), 15)
-        pull, y, x = _identities(len(parameters), axes), axes.index("y"), axes.index("x")
-        pull[:, y, y], pull[:, y, x] = cosine, sine
-        pull[:, x, y], pull[:, x, x] = -sine, cosine
+        pull, (down, right) = _identities(len(parameters), axes), map(axes.index, self.square_axes)
+        pull[:, down, down], pull[:, down, right] = cosine, sine
+        pull[:, right, down], pull[:, right, right] = -sine, cosine
         return pull
 
 
@@ -96,12 +111,17 @@ class Flip(Affine):
 class Translate(Affine):
     """Shift tissue along ``axes`` by uniform numbers of pixels.
 
-    A shift lies in ±``up_to_px``, and in ±``up_to_diameters`` lesion diameters where that is given.
+    A shift lies in ±``up_to_px``, and in ±``up_to_diameters`` lesion diameters where that is given; it is at least
+    ``at_least_px`` either way.
     """
 
     up_to_px: float = 4.0
     up_to_diameters: float | None = None
     axes: Axes = ("y", "x")
+    at_least_px: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_order(0, self.at_least_px, self.up_to_px, of="a shift's pixels")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -113,12 +133,13 @@ class Translate(Affine):
         limit = np.full(len(diameter_px), self.up_to_px)
         if self.up_to_diameters is not None:
             limit = np.minimum(limit, self.up_to_diameters * known_diameters(diameter_px, by=type(self).__name__))
-        return pd.DataFrame({name: rng.uniform(-limit, limit) for name in self.columns})
+        beyond = np.maximum(limit - self.at_least_px, 0)
+        drawn = {name: rng.uniform(-beyond, beyond) for name in self.columns}
+        return pd.DataFrame({name: shift + np.copysign(self.at_least_px, shift) for name, shift in drawn.items()})
 
     def pull(self, parameters: pd.DataFrame, axes: Axes) -> NDArray[np.float64]:
         """Undo the shift."""
-        if unknown := sorted(set(self.axes) - set(axes)):
-            raise LesionForgeError(f"tissue can shift along {', '.join(axes)}, but {', '.join(unknown)} came.")
+        _check_axes(self.axes, axes)
         pull = _identities(len(parameters), axes)
         for axis, name in zip(self.axes, self.columns, strict=True):
             pull[:, axes.index(axis), -1] = -parameters[name].to_numpy(dtype=np.float64)
@@ -152,6 +173,9 @@ class Scale(Zoom):
     low: float = 0.8
     high: float = 1.2
 
+    def __post_init__(self) -> None:
+        check_order(0, self.low, self.high, of="a scale")
+
     def sample(self, diameter_px: NDArray[np.float64], *, rng: np.random.Generator) -> pd.DataFrame:
         """Draw a factor for each lesion."""
         return pd.DataFrame({"scale": rng.uniform(self.low, self.high, len(diameter_px))})
@@ -168,6 +192,9 @@ class WidenMargin(Zoom):
     low_diameters: float = 0.1
     high_diameters: float = 0.4
     roi_px: int = 64
+
+    def __post_init__(self) -> None:
+        check_order(0, self.low_diameters, self.high_diameters, of="a margin's diameters")
 
     def sample(self, diameter_px: NDArray[np.float64], *, rng: np.random.Generator) -> pd.DataFrame:
         """Draw a margin for each lesion."""
@@ -199,6 +226,11 @@ class Chain(Affine):
         """Every step's, in order."""
         return tuple(name for step in self.steps for name in step.columns)
 
+    @property
+    def square_axes(self) -> Axes:
+        """Every step's."""
+        return tuple(axis for axis in AXES[3] if any(axis in step.square_axes for step in self.steps))
+
     def sample(self, diameter_px: NDArray[np.float64], *, rng: np.random.Generator) -> pd.DataFrame:
         """Draw every step's parameters, side by side."""
         return pd.concat([step.sample(diameter_px, rng=rng) for step in self.steps], axis=1)
@@ -219,6 +251,11 @@ class Chain(Affine):
     def pull(self, parameters: pd.DataFrame, axes: Axes) -> NDArray[np.float64]:
         """Undo every step, the last one first."""
         return reduce(np.matmul, (step.pull(parameters, axes) for step in self.steps))
+
+
+def _check_axes(named: Axes, axes: Axes) -> None:
+    if unknown := sorted(set(named) - set(axes)):
+        raise LesionForgeError(f"tissue can move along {', '.join(axes)}, but {', '.join(unknown)} came.")
 
 
 def _identities(count: int, axes: Sequence[str]) -> NDArray[np.float64]:

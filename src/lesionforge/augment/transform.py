@@ -6,6 +6,7 @@ replayed: the same parameters give the same pixels. N counts patches.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ CHUNK_VOXELS = 2**19  # 128 patches of 64×64: enough to batch, few enough to st
 Array = NDArray[Any]
 Pixels = tuple[Array, Array | None]  # images and their masks
 Shape = tuple[int, ...]
+Axes = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Transform(ABC):
         Types are kept and the inputs untouched. Memory grows with N: `transformed` works through sets of
         any length.
         """
+
+    @property
+    def square_axes(self) -> Axes:
+        """Axes along which pixels must have one spacing, or `apply` would distort the tissue."""
+        return ()
 
     def output_shape(self, shape: Shape) -> Shape:
         """Pixels along each axis after `apply`, from those before it."""
@@ -79,10 +86,12 @@ def transformed(
     Raises
     ------
     LesionForgeError
-        ``parameters`` and ``rows`` differ in length, or `Transform.apply` refuses.
+        ``parameters`` and ``rows`` differ in length, pixels are oblong where the transform needs square ones, or
+        `Transform.apply` refuses.
     """
     rows = np.arange(len(patches)) if rows is None else rows
     transform.check(parameters, len(rows))
+    _refuse_oblong_pixels(patches, transform.square_axes)
     shape = transform.output_shape(patches.shape)
     images = np.empty((len(rows), *shape), patches.images.dtype)
     masks = None if patches.masks is None else np.empty(images.shape, patches.masks.dtype)
@@ -114,6 +123,23 @@ def _described(
     spacing_mm = {name: table[name] / magnification for name in (f"spacing_{axis}_mm" for axis in patches.axes)}
     drawn = {name: parameters[name].to_numpy() for name in transform.columns}
     return table.assign(**spacing_mm, source_row=rows, **drawn)
+
+
+def _refuse_oblong_pixels(patches: Patches, axes: Axes) -> None:
+    spacing_mm = patches.spacing_mm[:, [i for i, axis in enumerate(patches.axes) if axis in axes]]
+    if (np.abs(spacing_mm[:, :-1] / spacing_mm[:, -1:] - 1) > 1e-3).any():
+        raise LesionForgeError(
+            f"a turn needs square pixels along {' and '.join(axes)}, but their spacings differ: resample the patches "
+            "first."
+        )
+
+
+def check_order(*limits: float, of: str) -> None:
+    """Raise LesionForgeError unless ``limits`` are finite and none is below the one before; ``of`` names them."""
+    if not np.isfinite(limits).all() or any(low > high for low, high in pairwise(limits)):
+        raise LesionForgeError(
+            f"{of} must run from lower to higher finite numbers, but {' to '.join(map(str, limits))} came."
+        )
 
 
 def known_diameters(diameter_px: NDArray[np.float64], *, by: str) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lesionforge.augment.recipes import FridAdar2018, frid_adar_2018
+from lesionforge.augment.recipes.frid_adar_2018 import FridAdar2018
 from lesionforge.classifiers.contract import FittedClassifier
 from lesionforge.data.exposure import patient_digest
 from lesionforge.data.hounsfield import window_named
@@ -106,12 +106,8 @@ class Fold:
     def augmented(self, source: Patches, count: int, purpose: str) -> Patches:
         """Classically augment ``source`` by paper D's recipe; at most its 480 of each lesion."""
         recipe = FridAdar2018(output_size=self.experiment.size)
-        return frid_adar_2018(
-            source,
-            seed=self.seed("augment", purpose),
-            count=min(count, recipe.per_lesion * len(source)),
-            recipe=recipe,
-        )
+        count = min(count, recipe.per_lesion * len(source))
+        return recipe.augment(source, seed=self.seed("augment", purpose), count=count)
 
     def checkpoint_of(self, label: str) -> Path:
         """Where the generator of one class is."""
