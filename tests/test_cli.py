@@ -171,11 +171,22 @@ def test_arrays_are_ingested(tmp_path, capsys):
     np.testing.assert_array_equal(patches.spacing_mm, np.full((6, 2), 0.7))
 
 
+def test_patches_are_augmented_by_a_papers_recipe(phantom, tmp_path):
+    out = tmp_path / "augmented"
+    arguments = ["--label", "solid", "--count", 10, "--set", "output_size=24", "--out", out]
+    assert lesionforge("--quiet", "augment", "wang_2020", phantom, *arguments) == 0
+    patches = patches_file.load(out)
+    assert patches.shape == (24, 24)
+    assert set(patches.labels) == {"solid"}
+    assert len(patches) == 10
+    assert "source_row" in patches.table
+
+
 def test_methods_are_listed_with_their_papers(capsys):
     assert lesionforge("methods", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
     assert set(listed) == {
-        *("sources", "selections", "labellings", "cutters", "generators", "classifiers", "protocols")
+        *("sources", "selections", "labellings", "cutters", "recipes", "generators", "classifiers", "protocols")
     }
     assert listed["generators"]["dcgan"] == "Frid-Adar et al. 2018"
     assert "arrays" in listed["sources"]

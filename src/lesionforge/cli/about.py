@@ -10,10 +10,12 @@ from lesionforge.cli.options import Json
 
 
 def methods(as_json: Json = False) -> None:
-    """List every source, selection, cutter, generator, classifier and protocol, with its paper.
+    """List every source, selection, cutter, recipe, generator, classifier and protocol, with its paper.
 
     Example: lesionforge methods
     """
+    from lesionforge.augment import recipes
+    from lesionforge.augment.recipe import Recipe
     from lesionforge.classifiers import methods as classifiers
     from lesionforge.classifiers.contract import Classifier
     from lesionforge.data import cutting, selection, sources
@@ -27,6 +29,10 @@ def methods(as_json: Json = False) -> None:
         | {name: (function.__doc__ or "").strip() for name, function in selection.WHOLE_COHORT.items()},
         "labellings": {name: each.about for name, each in selection.LABELLINGS.items()},
         "cutters": _first_lines(cutting),
+        "recipes": {
+            name: registry.class_named(recipes, name, Recipe).paper  # type: ignore[type-abstract]
+            for name in registry.names(recipes)
+        },
         "generators": {
             name: registry.class_named(generators, name, GenerativeMethod).paper  # type: ignore[type-abstract]
             for name in registry.names(generators)

@@ -30,6 +30,7 @@ VERBS = (
     data.ingest,
     data.phantom,
     data.inspect,
+    data.augment,
     generators.train,
     generators.sample,
     experiments.classify,

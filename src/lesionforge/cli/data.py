@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lesionforge.cli.options import INVOCATION, Json, Out, Seed, Set, Window, lines
+from lesionforge.cli.options import INVOCATION, Json, Out, PatchesFolder, Seed, Set, Window, lines
 from lesionforge.errors import LesionForgeError
 
 
@@ -68,6 +68,28 @@ def phantom(
     shape = (depth, size, size) if depth else size
     patches = phantom_patches(kind, patients=patients, size=shape, difficulty=difficulty, seed=seed)
     patches_file.save(patches, out)
+    typer.echo(out)
+
+
+def augment(
+    recipe: str,
+    patches: PatchesFolder,
+    out: Out,
+    count: Annotated[int | None, typer.Option(min=1, help="Patches to make. [all that the recipe makes]")] = None,
+    label: Annotated[str | None, typer.Option(help="Augment this class alone.")] = None,
+    seed: Seed = 0,
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Augment patches by a paper's classic recipe. The table keeps every parameter, so the set can be made again.
+
+    Example: lesionforge augment wang_2020 lung.patches --set output_size=64 --out lung.augmented
+    """
+    from lesionforge.augment import classic
+    from lesionforge.data import patches_file
+
+    chosen = patches_file.load(patches)
+    chosen = chosen if label is None else chosen.with_label(label)
+    patches_file.save(classic.augment(chosen, recipe, seed=seed, count=count, overrides=set_), out)
     typer.echo(out)
 
 

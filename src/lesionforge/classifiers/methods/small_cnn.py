@@ -1,6 +1,7 @@
 """The small CNN of paper A.
 
-Y. Wang et al., "Pulmonary adenocarcinoma: a progressive growing WGAN and a small CNN" (2020), section "CNN
+Wang et al., "Combination of generative adversarial network and convolutional neural network for automatic
+subcentimeter pulmonary adenocarcinoma classification", QIMS 10 (2020), section "CNN
 classification" and figure 3: four convolution and max-pooling layers, one fully connected layer, ReLU, dropout 0.25
 after each pooling, softmax; 55 000 parameters; Adam, cross-entropy, 500 epochs, batch 128. The text prints no
 channel numbers; 32-32-48-64 with 3×3 kernels gives 54 227 parameters for three classes at 64×64.
