@@ -182,6 +182,31 @@ def test_patches_are_augmented_by_a_papers_recipe(phantom, tmp_path):
     assert "source_row" in patches.table
 
 
+def test_phantom_scans_are_ingested_inspected_and_annotated(tmp_path, capsys):
+    scans, patches, nodule = tmp_path / "scans", tmp_path / "patches", tmp_path / "nodule"
+    arguments = ["--scans", "--patients", 1, "--difficulty", 0.2, "--spacing-mm", "4,2,2", "--out", scans]
+    assert lesionforge("--quiet", "phantom", *arguments) == 0
+    assert lesionforge("--quiet", "ingest", scans, "--workers", 1, "--set", "slices=1", "--out", patches) == 0
+    cut = patches_file.load(patches)
+    assert set(cut.labels) <= {"non-solid", "solid"}
+    capsys.readouterr()
+    image = next((scans / "image").iterdir())
+    assert lesionforge("--quiet", "inspect", image, "--json", "--png", tmp_path / "slices.png") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["unit"] == "HU"
+    assert facts["spacing_mm"] == [4, 2, 2]
+    with Image.open(tmp_path / "slices.png") as sheet:
+        assert sheet.size[0] > 100
+    of_scan = cut.table.sort_values("diameter_mm").iloc[-1]
+    at = ",".join(str(of_scan[f"position_{axis}_mm"]) for axis in "xyz")
+    assert lesionforge("--quiet", "annotate", image, f"--at={at}", "--out", nodule, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["diameter_mm"] == pytest.approx(of_scan["diameter_mm"], rel=0.3)
+    assert {file.name for file in nodule.iterdir()} == {"mask.nii.gz", "lesion.json", "picture.png"}
+    assert lesionforge("annotate", image, "--at", "1,2", "--out", tmp_path / "other") == 2
+    assert "three numbers" in capsys.readouterr().err
+
+
 def test_methods_are_listed_with_their_papers(capsys):
     assert lesionforge("methods", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
@@ -205,7 +230,7 @@ def test_doctor_says_what_is_installed(capsys):
 
 
 MISTAKES = {
-    "no such patches": (["inspect", "NOWHERE"], "must be a folder of patches"),
+    "no such patches": (["inspect", "NOWHERE"], "must be a folder of patches, a scan"),
     "no such method": (["train", "dcgna", "PHANTOM", "--out", "OUT"], "did you mean 'dcgan'"),
     "no such setting": (["train", "dcgan", "PHANTOM", "--set", "widht=3", "--out", "OUT"], "no setting 'widht'"),
     "no images a batch": (

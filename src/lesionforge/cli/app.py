@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lesionforge import __version__
-from lesionforge.cli import about, data, experiments, generators
+from lesionforge.cli import about, data, experiments, generators, inspection
 from lesionforge.cli.options import INVOCATION
 from lesionforge.errors import LesionForgeError
 from lesionforge.progress import SILENT, TerminalProgress
@@ -29,8 +29,10 @@ VERBS = (
     experiments.demo,
     data.ingest,
     data.phantom,
-    data.inspect,
     data.augment,
+    data.download,
+    inspection.inspect,
+    inspection.annotate,
     generators.train,
     generators.sample,
     experiments.classify,

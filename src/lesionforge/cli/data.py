@@ -1,12 +1,11 @@
-"""Verbs that make and show patches."""
+"""Verbs that make patches."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lesionforge.cli.options import INVOCATION, Json, Out, PatchesFolder, Seed, Set, Window, lines
+from lesionforge.cli.options import INVOCATION, Out, PatchesFolder, Seed, Set, three_numbers
 from lesionforge.errors import LesionForgeError
 
 
@@ -56,15 +55,31 @@ def phantom(
     size: Annotated[int, typer.Option(min=16, help="Pixels along an edge.")] = 64,
     depth: Annotated[int, typer.Option(min=0, help="Slices of a 3-D patch; 0: 2-D.")] = 0,
     difficulty: Annotated[float, typer.Option(min=0, max=1, help="0: classes plainly apart; 1: hardly.")] = 0.5,
+    scans: Annotated[bool, typer.Option("--scans", help="Whole scans with masks, as NIfTI, not patches.")] = False,
+    spacing_mm: Annotated[str, typer.Option(metavar="Z,Y,X", help="Of whole scans' voxels.")] = "2.5,1.4,1.4",
     seed: Seed = 0,
 ) -> None:
-    """Compute CT patches of lesions that are known in advance.
+    """Compute CT of lesions that are known in advance: patches, or whole scans that `ingest` reads.
 
     Example: lesionforge phantom --kind liver --patients 90 --out liver.patches
     """
     from lesionforge.data import patches_file
     from lesionforge.data.phantom import phantom_patches
+    from lesionforge.data.phantom.scan_files import save_phantom_scans
 
+    if scans:
+        z, y, x = three_numbers(spacing_mm, of="--spacing-mm")
+        save_phantom_scans(
+            out,
+            kind,
+            patients=patients,
+            seed=seed,
+            spacing_mm=(z, y, x),
+            difficulty=difficulty,
+            progress=INVOCATION.progress,
+        )
+        typer.echo(out)
+        return
     shape = (depth, size, size) if depth else size
     patches = phantom_patches(kind, patients=patients, size=shape, difficulty=difficulty, seed=seed)
     patches_file.save(patches, out)
@@ -93,42 +108,15 @@ def augment(
     typer.echo(out)
 
 
-def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATCHES|CHECKPOINT")],
-    png: Annotated[Path | None, typer.Option(help="Write a contact sheet of patches, or of samples, here.")] = None,
-    window: Window = "lung",
-    as_json: Json = False,
+def download(
+    name: Annotated[str, typer.Argument(help="lidc-idri, or medmnist-NAME.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder; what is in it already stays.")],
+    patient: Annotated[list[str], typer.Option(help="Of LIDC-IDRI, this patient; may be repeated.")] = [],  # noqa: B006
 ) -> None:
-    """Say what is in a folder of patches or a generator's checkpoint: by label, patients, size, origin.
+    """Fetch a public data set, with its licence and citation. Killed, it goes on with the same command.
 
-    Example: lesionforge inspect lung.patches --png lung.png
+    Example: lesionforge download medmnist-nodulemnist3d --out data
     """
-    from lesionforge.data import patches_file
-    from lesionforge.generators import checkpoint
-    from lesionforge.synthesis.sample import sample as draw
+    from lesionforge.data.download import download as fetch
 
-    if (path / checkpoint.MANIFEST).exists():
-        manifest = checkpoint.read_manifest(path)
-        subject = manifest["subject"]
-        facts = {key: manifest[key] for key in ("id", "method", "settings", "images_seen")} | {
-            "label": subject["label"],
-            "shape": subject["shape"],
-            "patients_seen": len(subject["exposure"]["patients"]),
-        }
-        shown = draw(checkpoint.load(path), 64) if png else None
-    else:
-        shown = patches_file.load(path)
-        facts = shown.summary
-    if png and shown:
-        _contact_sheet(shown, png, window)
-    typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines(facts)))
-
-
-def _contact_sheet(patches: Any, png: Path, window: str) -> None:
-    from lesionforge.data.contact_sheet import contact_sheet, save_png
-    from lesionforge.data.hounsfield import window_named
-
-    if patches.is_synthetic.any() and not png.name.startswith("synthetic"):
-        raise LesionForgeError(f"a picture with synthetic patches must say so: name it synthetic_{png.name}.")
-    save_png(png, contact_sheet(patches.images[:100], window_named(window, unit=patches.unit), zoom=2))
-    INVOCATION.progress.say(f"wrote {png}")
+    typer.echo(fetch(name, out, patients=patient, progress=INVOCATION.progress))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lesionforge.errors import LesionForgeError
 from lesionforge.progress import SILENT, Progress
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make; it must not exist yet.")]
@@ -29,6 +30,15 @@ class Invocation:
 
 
 INVOCATION = Invocation()
+
+
+def three_numbers(text: str, *, of: str) -> tuple[float, float, float]:
+    """Read three numbers with commas."""
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError:
+        raise LesionForgeError(f"{of} must be three numbers with commas, but {text!r} came.") from None
+    return first, second, third
 
 
 def lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:

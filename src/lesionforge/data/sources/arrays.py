@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesionforge.data.csv_table import numbers, read_cells
 from lesionforge.data.hounsfield import LOWEST_STORED_HU, as_stored
 from lesionforge.data.patch_table import AXES, IDENTITY, POSITION
 from lesionforge.data.patches import Patches
@@ -26,8 +27,6 @@ from lesionforge.settings import from_json, nearest
 from lesionforge.storage import read_json
 
 MAPPING_FILE = "arrays.json"
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-MOST_EXACT = 2**53  # the whole numbers that a float64 holds exactly
 RESERVED = {
     *("images", "masks", "unit", "scan", "label", "diameter_mm", "spacing_mm", *POSITION, *IDENTITY),
     *(f"spacing_{axis}_mm" for axis in AXES[3]),
@@ -169,55 +168,14 @@ def _inside(folder: Path, name: str) -> Path:
 
 def _read_table(folder: Path, mapping: ArraysMapping) -> pd.DataFrame:
     file = _inside(folder, mapping.table)
-    try:
-        # The header is read as a row, and everything as text: pandas would rename columns that share a name,
-        # take "NA" for no patient, and 007 for 7.
-        cells = pd.read_csv(file, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise LesionForgeError(f"{file} must be in UTF-8, but is not: save it as CSV UTF-8.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise LesionForgeError(f"{file} must be CSV with a header and commas, but {str(error).strip()}.") from None
-    cells = cells.fillna("")  # a short row lacks its last cells
-    names = cells.iloc[0].tolist()
-    cells = cells.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
     texts = {mapping.patient, mapping.scan, mapping.label}
     named = {mapping.index, mapping.diameter_mm, *mapping.spacing_mm, *mapping.position_mm, *texts} - {""}
-    _check_header(file, names, named=named)
-    table = pd.DataFrame({name: cells[name] if name in texts else _numbers(cells[name]) for name in names})
+    cells = read_cells(file, needed=named)
+    table = pd.DataFrame({name: cells[name] if name in texts else numbers(cells[name]) for name in map(str, cells)})
     for name in sorted(named - texts):
         if not pd.api.types.is_numeric_dtype(table[name]):
             raise LesionForgeError(f"column {name!r} of {file} must hold numbers, but some are text.")
     return table
-
-
-def _check_header(file: Path, names: list[str], *, named: set[str]) -> None:
-    """Check that the first row names the columns. Where it may be a patient's, its cells are not repeated."""
-    missing = sorted(named - set(names))
-    numbers = int(pd.to_numeric(pd.Series(names), errors="coerce").notna().sum())
-    if missing and numbers:
-        raise LesionForgeError(
-            f"the first row of {file} must name the columns, {missing[0]!r} among them, but {numbers} of its "
-            f"{len(names)} cells are numbers: add a row of names."
-        )
-    if missing:
-        raise LesionForgeError(f"{file} has no column {missing[0]!r}{nearest(missing[0], names)}")
-    if "" in names:
-        raise LesionForgeError(
-            f"{file} must name every column, but number {names.index('') + 1} of {len(names)} has no name: name it or "
-            "take it out (pandas writes none with `index=False`)."
-        )
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise LesionForgeError(f"{file} must name each column once, but has {', '.join(map(repr, twice))} again.")
-
-
-def _numbers(column: "pd.Series[str]") -> "pd.Series[Any]":
-    """Turn a column of text into numbers where none of its characters is lost by that."""
-    missing = column.isin(MISSING)
-    numbers = pd.to_numeric(column.mask(missing), errors="coerce")
-    codes = column.str.match(r"[+-]?0\d") | (numbers.abs() > MOST_EXACT)
-    if codes.any() or (numbers.isna() & ~missing).any():
-        return column
-    return numbers if numbers.dtype == np.int64 else column.mask(missing, "nan").map(float)
 
 
 def _read_array(folder: Path, source: str) -> NDArray[Any]:
