@@ -100,6 +100,11 @@ def test_a_grid_that_is_none_is_refused(wrong, says):
         Geometry(**right | wrong)
 
 
+def test_another_spacing_must_be_one():
+    with pytest.raises(LesionForgeError, match="above 0"):
+        Geometry((2, 2, 2), (1, 1, 1), (0, 0, 0)).with_spacing((0, 1, 1))
+
+
 def test_a_lesion_measured_from_its_mask():
     geometry = Geometry((9, 9, 9), (2.0, 0.5, 0.5), (10.0, 20.0, 30.0))
     mask = np.zeros((3, 4, 4), dtype=bool)

@@ -104,7 +104,7 @@ class Geometry:
 
     def with_spacing(self, spacing_mm: Sequence[float]) -> "Geometry":
         """Return a grid of this spacing (z, y, x) that covers the same space, centred on it."""
-        spacing = _point(spacing_mm)
+        spacing = replace(self, spacing_mm=_point(spacing_mm)).spacing_mm  # checked
         shape = tuple(max(1, round(extent / s)) for extent, s in zip(self.extent_mm, spacing, strict=True))
         grid = replace(self, shape=_index(shape), spacing_mm=spacing)
         middle = self.to_world((np.asarray(self.shape) - 1) / 2)

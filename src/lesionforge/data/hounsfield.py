@@ -16,6 +16,8 @@ AIR_HU = -1000.0
 WATER_HU = 0.0
 LUNG_PARENCHYMA_HU = -860.0
 SOFT_TISSUE_HU = 45.0
+BARE_AIR_BELOW_HU = -950.0  # as emphysema is told from lung: below, there is next to no tissue
+FAINTEST_LESION_CONTRAST_HU = 60.0  # between a lesion and the lung around it; fainter is noise and small vessels
 LOWEST_STORED_HU = -1024.0  # padding outside the field of view (down to −3024 HU) is air, not a measurement
 HIGHEST_STORED_HU = 3071.0  # the top of 12 bits
 

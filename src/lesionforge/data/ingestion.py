@@ -86,7 +86,7 @@ def ingest(
     size = [f"size={','.join(map(str, request.size))}"] if request.size else []
     source, cutter = _with_settings((source, cutter), [*size, *request.settings])
     found = source.find(path, progress=progress)
-    plan = CohortPlan(cutter, request.select, request.label, request.seed, request.strict)
+    plan = CohortPlan(cutter, request.select or source.usual, request.label, request.seed, request.strict)
     count = workers or os.cpu_count() or 1
     return ingest_cohort(found, plan, out, about=about, workers=count, progress=progress)
 

@@ -91,7 +91,15 @@ class Source(ABC):
 
 
 class ScanSource(Source):
-    """A format of scans with annotations."""
+    """A format of scans with annotations.
+
+    Attributes
+    ----------
+    usual
+        Selection that is meant where none is asked for: not every mark is a lesion.
+    """
+
+    usual: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def find(self, path: Path, *, progress: Progress = SILENT) -> Found:
