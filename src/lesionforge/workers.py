@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from lesionforge.progress import Progress
 
@@ -22,40 +24,43 @@ def nothing() -> None:
     """Do nothing."""
 
 
-def do_all(
-    tasks: Sequence[Callable[..., None]],
-    *,
-    workers: int,
-    progress: Progress,
-    begin: Step = nothing,
-    after_each: Step = nothing,
-) -> None:
-    """Call every task with ``progress``, in ``workers`` processes that share the cores; in this one if it is one.
+@dataclass(frozen=True)
+class Workers:
+    """Processes that wait for tasks: `side_by_side` starts and ends them."""
 
-    The first error, or an interrupt, is raised again here, and the workers are ended whatever they do: their
-    tasks may take hours yet, and a killed task is taken up again by the next run.
+    pool: ProcessPoolExecutor | None  # None: this process works alone
 
-    Parameters
-    ----------
-    begin
-        Called once in each new process, before its first task.
-    after_each
-        Called here when a task is done.
-    """
-    workers = min(workers, len(tasks))
-    if workers <= 1:
-        for task in tasks:
-            task(progress=progress)
+    def do(self, tasks: Sequence[Callable[..., None]], *, progress: Progress, after_each: Step = nothing) -> None:
+        """Call every task with ``progress``, and ``after_each`` here when one is done.
+
+        The first error, or an interrupt, is raised again here.
+        """
+        if self.pool is None or len(tasks) == 1:
+            for task in tasks:
+                task(progress=progress)
+                after_each()
+            return
+        futures = [self.pool.submit(task, progress=progress) for task in tasks]
+        for future in as_completed(futures):
+            future.result()
             after_each()
+
+
+@contextmanager
+def side_by_side(workers: int, *, begin: Step = nothing) -> Iterator[Workers]:
+    """Yield ``workers`` processes that share the cores; this one alone if it is one.
+
+    After an error or an interrupt they are ended whatever they do: their tasks may take hours yet, and a killed task is
+    taken up again by the next run. ``begin`` is called once in each new process, before its first task.
+    """
+    if workers <= 1:
+        yield Workers(None)
         return
     context = multiprocessing.get_context("spawn")  # a forked copy of a threaded library may hang
     not_ours = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, _begin, (begin, os.getpid())) as pool:
-        futures = [pool.submit(task, progress=progress) for task in tasks]
         try:
-            for future in as_completed(futures):
-                future.result()
-                after_each()
+            yield Workers(pool)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - not_ours:

@@ -149,7 +149,7 @@ def test_bad_cohorts_end_in_one_message(computed, tmp_path):
     cutter = computed.Drawing()
     with pytest.raises(UnfitDataError, match="3 to 5 are missing"):
         ingest(Found([good, broken]), CohortPlan(cutter, strict=True), tmp_path / "out")
-    with pytest.raises(LesionForgeError, match=r"none was found \(skipped: 1 slices are missing\)"):
+    with pytest.raises(LesionForgeError, match="none was found .skipped: 1 slices are missing"):
         ingest(Found([broken]), CohortPlan(cutter), tmp_path / "out")
     with pytest.raises(LesionForgeError, match="none was found"):
         ingest(Found([computed.Computed(4)]), CohortPlan(cutter), tmp_path / "out")

@@ -29,7 +29,7 @@ from lesionforge.errors import LesionForgeError, StorageError, UnfitDataError
 from lesionforge.progress import SILENT, Progress
 from lesionforge.registry import name_of
 from lesionforge.storage import digest, read_json, refuse_existing, write_json
-from lesionforge.workers import do_all
+from lesionforge.workers import Workers, side_by_side
 
 RECORD = "ingest.json"
 SURVEYED, CUT, SKIPPED = "survey.json", "cut", "skipped.json"
@@ -87,8 +87,8 @@ def ingest(
         ``out`` exists, or another process makes it.
     """
     refuse_existing(out)
-    with _workplace(out, found, plan) as place:
-        work = _Work(place, plan, workers, progress)
+    with _workplace(out, found, plan) as place, side_by_side(workers, begin=_one_thread) as processes:
+        work = _Work(place, plan, processes, progress)
         rows = work.survey(found.cases)
         _refuse_nothing(rows, [*found.skipped, *work.skipped(found.cases)])
         chosen, flow = select(rows, plan.select, label=plan.label)
@@ -128,7 +128,7 @@ class _Work:
 
     place: Path
     plan: CohortPlan
-    workers: int
+    workers: Workers
     progress: Progress
 
     def folder(self, case: Case) -> Path:
@@ -172,7 +172,7 @@ class _Work:
         ]
         with self.progress.work(doing, len(cases), unit="scans", done=len(cases) - len(todo)) as advance:
             one_done = partial(advance, 1)
-            do_all(todo, workers=self.workers, progress=SILENT, begin=_one_thread, after_each=one_done)
+            self.workers.do(todo, progress=SILENT, after_each=one_done)
 
 
 def _one_thread() -> None:
@@ -291,7 +291,8 @@ def _refuse_nothing(rows: pd.DataFrame, skipped: Sequence[Skip]) -> None:
     if len(rows):
         return
     reasons = "; ".join(f"{count} {reason}" for reason, count in counted(skipped).items())
+    why = f" (skipped: {reasons}; --strict ends with the first scan's whole message)" if reasons else ""
     raise LesionForgeError(
-        "a cohort must have a marked lesion at least, but none was found"
-        f"{f' (skipped: {reasons})' if reasons else ''}: --strict ends with the first scan's whole message."
+        f"a cohort must have a marked lesion at least, but none was found{why}: say where they are, in masks, "
+        "segmentations or a table of points."
     )

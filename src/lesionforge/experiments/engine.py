@@ -40,7 +40,7 @@ from lesionforge.experiments.tasks import Tasks, write_table
 from lesionforge.networks import choose_device, thread_share
 from lesionforge.progress import SILENT, Progress
 from lesionforge.storage import read_json, safe_name, storage_errors, write_json
-from lesionforge.workers import do_all
+from lesionforge.workers import side_by_side
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
@@ -154,8 +154,9 @@ class _Engine:
 
     def do(self, tasks: Sequence[Callable[..., None]], workers: int) -> None:
         """Do these tasks side by side; the processes share the threads that torch would use in one."""
-        begin = thread_share(min(workers, len(tasks)))
-        do_all(tasks, workers=workers, progress=self.progress, begin=begin)
+        workers = min(workers, len(tasks))
+        with side_by_side(workers, begin=thread_share(workers)) as pool:
+            pool.do(tasks, progress=self.progress)
 
     def predictions(self) -> dict[str, Predictions]:
         """Each regime's predictions, over all folds."""

@@ -1,0 +1,72 @@
+"""Pixels of CT slices in DICOM files, in HU.
+
+pydicom decodes; python-gdcm and pyjpegls do the compressed syntaxes that it leaves to others.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import iter_pixels
+
+from lesionforge.data.dicom_header import Plane, broken_files_refused
+from lesionforge.data.hounsfield import HIGHEST_STORED_HU, LOWEST_STORED_HU
+from lesionforge.errors import UnfitDataError
+
+TAGS = [
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
+]
+
+
+def read_hu(planes: Sequence[Plane], out: NDArray[Any]) -> None:
+    """Read the slices of ``planes``, which lie in one file, in HU within those that scanners store.
+
+    Parameters
+    ----------
+    out
+        Is filled, [planes, y, x]: int16 where all `Plane.in_whole_hu`, else of floating point, not rounded.
+
+    Raises
+    ------
+    UnfitDataError
+        The pixels are missing, cut short, of another size than the header said, or cannot be decoded.
+    """
+    file = planes[0].file
+    frames = [plane.frame for plane in planes] if planes[0].frames > 1 else None
+    message = f"the pixels of {file} cannot be decoded: copy it again, or decompress it with gdcmconv --raw"
+    with broken_files_refused("pixels cannot be decoded", message):
+        dataset = dcmread(file, specific_tags=TAGS)
+        decoded = iter_pixels(dataset, indices=frames, raw=True)
+        for slice_, plane, stored in zip(out, planes, decoded, strict=True):
+            slice_[:] = _in_hu(stored, plane, dataset)
+
+
+def _in_hu(stored: NDArray[Any], plane: Plane, dataset: Dataset) -> NDArray[Any]:
+    if stored.shape != plane.shape:
+        message = f"{plane.file} must hold {plane.shape} pixels, as its header says, but holds {stored.shape}."
+        raise UnfitDataError("pixels of another size than the header says", message)
+    hu: NDArray[Any]
+    if plane.in_whole_hu and stored.dtype.itemsize <= 2:  # in int32 nothing overflows, and it is four times as fast
+        hu = stored.astype(np.int32) * int(plane.slope) + int(plane.intercept)
+    else:
+        hu = stored * plane.slope + plane.intercept
+    if dataset.get("PixelPaddingValue") is not None:
+        _make_air_of_padding(hu, stored, dataset)
+    return np.clip(hu, hu.dtype.type(LOWEST_STORED_HU), hu.dtype.type(HIGHEST_STORED_HU), out=hu)
+
+
+def _make_air_of_padding(hu: NDArray[Any], stored: NDArray[Any], dataset: Dataset) -> None:
+    """Make air of padding that is higher than any measurement, lest it be taken for metal.
+
+    Padding that is lower than any (−3024 HU) becomes air with all that is as low. A padding value that could be
+    measured is taken for a measurement: water would get holes where a header names such a value by mistake.
+    """
+    value = int(dataset.PixelPaddingValue)
+    # Some writers give the value with the wrong sign: 63536 for −2000.
+    ends = np.array([value, int(dataset.get("PixelPaddingRangeLimit", value))]).astype(stored.dtype)
+    hu[(stored >= ends.min()) & (stored <= ends.max()) & (hu > HIGHEST_STORED_HU)] = LOWEST_STORED_HU

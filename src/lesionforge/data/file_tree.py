@@ -1,0 +1,34 @@
+"""The files below a folder: each once, in an order that does not change, whatever links lead in circles."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from lesionforge.errors import StorageError
+
+
+def files_below(path: Path) -> Iterator[Path]:
+    """Yield the plain files at or below ``path``, sorted by name within each folder.
+
+    Links are followed, as data sets are often put together from them, but no folder is entered twice. Pipes and
+    devices, on which reading would wait for ever, are left out, and so are folders that may not be entered.
+
+    Raises
+    ------
+    StorageError
+        There is nothing at ``path``.
+    """
+    if path.is_file():
+        yield path
+        return
+    if not path.is_dir():
+        raise StorageError(f"{path} must be a file or folder with data, but there is none: check the path.")
+    seen = set()
+    for folder, folders, names in os.walk(path, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        yield from (file for file in (Path(folder, name) for name in sorted(names)) if file.is_file())
