@@ -1,4 +1,4 @@
-"""What the README shows is executed: its own-data walk, its mapping, its Python, on a phantom's arrays."""
+"""What the README shows is executed: its own-data walk, its mapping, its Python, on a phantom."""
 
 import json
 import re
@@ -21,6 +21,7 @@ SHORT = {
     ],
     "train": [*NARROW, "--images", "32"],
     "sample": ["--n", "8"],
+    "phantom": ["--patients", "1", "--spacing-mm", "5,3,3"],
     "classify": ["--set", "max_images=64"],
 }
 
@@ -61,7 +62,7 @@ def test_the_commands_that_the_readme_shows_run_in_its_order(folder, monkeypatch
             main(["--quiet", verb, *arguments, *SHORT.get(verb, [])])
         assert stop.value.code == 0, verb
         verbs.append(verb)
-    assert verbs == ["ingest", "inspect", "experiment", "train", "sample", "classify"]
+    assert verbs == ["phantom", "ingest", "ingest", "inspect", "experiment", "train", "sample", "classify"]
     assert (folder / "runs" / "lung" / "report.html").exists()
     assert (folder / "lung.png").exists()
 
