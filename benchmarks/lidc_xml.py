@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesionforge.data.file_tree import files_below
-from lesionforge.data.lidc_findings import facts_of, find_findings
-from lesionforge.data.lidc_xml import KINDS, LARGEST_FILE, NODULE, Reading, parse_reading
+from lesionforge.data.formats.file_tree import files_below
+from lesionforge.data.formats.lidc_findings import facts_of, find_findings
+from lesionforge.data.formats.lidc_xml import KINDS, LARGEST_FILE, NODULE, Reading, parse_reading
 from lesionforge.data.selection import LABELLINGS, SELECTIONS, select
 from lesionforge.errors import LesionForgeError, UnfitDataError
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from lesionforge.data.formats.lidc_xml import NON_NODULE, Mark, Outline
 from lesionforge.data.geometry import Geometry
-from lesionforge.data.lidc_xml import NON_NODULE, Mark, Outline
 
 
 def write_series(

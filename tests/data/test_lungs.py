@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from lesionforge.data.formats.volume_file import from_sitk, read_volume
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.lungs import lungs
 from lesionforge.data.phantom import phantom_scan
 from lesionforge.data.phantom.population import Population
 from lesionforge.data.scan import Scan
-from lesionforge.data.volume_file import from_sitk, read_volume
 from lesionforge.errors import UnfitDataError
 
 SPACING_MM = (5.0, 2.0, 2.0)

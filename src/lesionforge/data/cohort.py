@@ -99,7 +99,10 @@ def ingest(
         skipped = [*found.skipped, *work.skipped(found.cases)]
         for reason, count in counted(skipped).items():
             progress.say(f"skipped {count}: {reason}")
-        patches = _joined([work.folder(case) / CUT for case in left], place)
+        made = [folder for case in left if (folder := work.folder(case) / CUT).exists()]
+        if not made:
+            raise LesionForgeError(f"a patch must be cut from one scan at least, but none was{_why(skipped)}.")
+        patches = _joined(made, place)
         record = _record(about, found, plan, flow, skipped)
         return patches_file.save(patches, out, beside={RECORD: record})
 
@@ -254,9 +257,7 @@ def _row(cut: Cut, annotations: Annotations) -> dict[str, Any]:
 
 def _joined(folders: Sequence[Path], place: Path) -> Patches:
     """Join the patches of all cases without holding their pixels in memory."""
-    sets = [patches_file.load(folder) for folder in folders if folder.exists()]
-    if not sets:
-        raise LesionForgeError("no patch could be cut from any scan: the reasons are above.")
+    sets = [patches_file.load(folder) for folder in folders]
     if len(units := sorted({each.unit for each in sets})) > 1:
         raise LesionForgeError(f"all scans must have one unit, but {' and '.join(units)} came: ingest them apart.")
     count, shape = sum(map(len, sets)), sets[0].shape
@@ -290,9 +291,12 @@ def _record(
 def _refuse_nothing(rows: pd.DataFrame, skipped: Sequence[Skip]) -> None:
     if len(rows):
         return
-    reasons = "; ".join(f"{count} {reason}" for reason, count in counted(skipped).items())
-    why = f" (skipped: {reasons}; --strict ends with the first scan's whole message)" if reasons else ""
     raise LesionForgeError(
-        f"a cohort must have a marked lesion at least, but none was found{why}: say where they are, in masks, "
+        f"a cohort must have a marked lesion at least, but none was found{_why(skipped)}: say where they are, in masks, "
         "segmentations or a table of points."
     )
+
+
+def _why(skipped: Sequence[Skip]) -> str:
+    reasons = "; ".join(f"{count} {reason}" for reason, count in counted(skipped).items())
+    return f" (skipped: {reasons}; --strict ends with the first scan's whole message)" if reasons else ""

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from lesionforge.data.dicom_series import find_series
+from lesionforge.data.formats.dicom_series import find_series
+from lesionforge.data.formats.volume_file import read_volume, suffix_of
 from lesionforge.data.scan import Scan
 from lesionforge.data.source import counted
-from lesionforge.data.volume_file import read_volume, suffix_of
 from lesionforge.errors import LesionForgeError, StorageError
 
 ANONYMOUS = "unknown"  # a volume file names no patient

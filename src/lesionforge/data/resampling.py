@@ -13,8 +13,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from lesionforge.data.formats.volume_file import MOST_VOXELS, to_sitk
 from lesionforge.data.geometry import Geometry, Window
-from lesionforge.data.volume_file import MOST_VOXELS, to_sitk
 from lesionforge.errors import LesionForgeError
 
 Interpolation = Literal["linear", "bspline", "nearest"]

@@ -8,10 +8,10 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.data.cutting.largest_slices import LargestSlices
-from lesionforge.data.dicom_series import find_series
+from lesionforge.data.formats.dicom_series import find_series
+from lesionforge.data.formats.lidc_findings import region_of, to_pixels
+from lesionforge.data.formats.lidc_xml import parse_reading
 from lesionforge.data.geometry import Geometry
-from lesionforge.data.lidc_findings import region_of, to_pixels
-from lesionforge.data.lidc_xml import parse_reading
 from lesionforge.data.scan import Lesion, Scan
 
 

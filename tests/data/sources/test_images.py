@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from lesionforge.data.picture_file import read_picture
+from lesionforge.data.formats.picture_file import read_picture
 from lesionforge.data.sources.images import Images
 from lesionforge.errors import LesionForgeError, UnfitDataError
 from lesionforge.progress import Progress

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesionforge.data.dicom_series import find_series
+from lesionforge.data.formats.dicom_series import find_series
+from lesionforge.data.formats.lidc_findings import region_of, to_pixels
+from lesionforge.data.formats.lidc_xml import HIGHEST_RATING, NODULE, NON_NODULE, SMALL_NODULE, Mark, Outline
 from lesionforge.data.geometry import Geometry
-from lesionforge.data.lidc_findings import region_of, to_pixels
-from lesionforge.data.lidc_xml import HIGHEST_RATING, NODULE, NON_NODULE, SMALL_NODULE, Mark, Outline
 from lesionforge.data.source import counted
 from lesionforge.data.sources.lidc import Lidc
 from lesionforge.errors import LesionForgeError

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from lesionforge.data.formats.volume_file import to_sitk
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.source import counted
 from lesionforge.data.sources.luna16 import Luna16
 from lesionforge.data.sources.volume import Volume
-from lesionforge.data.volume_file import to_sitk
 from lesionforge.errors import LesionForgeError, UnfitDataError
 from lesionforge.progress import Progress
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesionforge.data.download import MEDMNIST_MD5, ZENODO
-from lesionforge.data.npz_file import read_arrays
+from lesionforge.data.formats.npz_file import read_arrays
 from lesionforge.data.patches import Patches
 from lesionforge.data.sources.medmnist import KNOWN, MedMnist
 from lesionforge.errors import LesionForgeError, StorageError

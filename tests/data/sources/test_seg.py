@@ -18,7 +18,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless, RTStructureSetStorage, generate_uid
 from skimage.draw import polygon2mask
 
-from lesionforge.data.dicom_rtstruct import even_odd
+from lesionforge.data.formats.dicom_rtstruct import even_odd
 from lesionforge.data.scan import Annotations, Lesion
 from lesionforge.data.source import counted
 from lesionforge.data.sources.seg import Seg

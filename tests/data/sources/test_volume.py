@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lesionforge.data.formats.label_volume import LabelVolume
+from lesionforge.data.formats.points import PointsMapping
+from lesionforge.data.formats.volume_file import write_volume
 from lesionforge.data.geometry import Geometry
-from lesionforge.data.label_volume import LabelVolume
-from lesionforge.data.points import PointsMapping
 from lesionforge.data.source import Found, counted
 from lesionforge.data.sources.volume import Volume
-from lesionforge.data.volume_file import write_volume
 from lesionforge.errors import LesionForgeError, UnfitDataError
 from lesionforge.progress import Progress
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesionforge.data.csv_table import numbers, read_cells
+from lesionforge.data.formats.csv_table import numbers, read_cells
 from lesionforge.data.hounsfield import LOWEST_STORED_HU, as_stored
 from lesionforge.data.patch_table import AXES, IDENTITY, POSITION
 from lesionforge.data.patches import Patches

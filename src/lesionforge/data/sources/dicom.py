@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesionforge.data.dicom_header import is_dicom
-from lesionforge.data.dicom_series import Series, find_series
-from lesionforge.data.file_tree import files_below
-from lesionforge.data.points import Mark, PointsMapping, read_points
+from lesionforge.data.formats.dicom_file import is_dicom
+from lesionforge.data.formats.dicom_series import Series, find_series
+from lesionforge.data.formats.file_tree import files_below
+from lesionforge.data.formats.points import Mark, PointsMapping, read_points
 from lesionforge.data.scan import Annotations, Scan
 from lesionforge.data.source import Case, Found, ScanSource, Skip, counted
 from lesionforge.errors import LesionForgeError

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.data.file_tree import files_below
+from lesionforge.data.formats.file_tree import files_below
+from lesionforge.data.formats.picture_file import PICTURE_SUFFIXES, read_picture
 from lesionforge.data.hounsfield import AIR_HU, as_stored
 from lesionforge.data.patches import Patches
-from lesionforge.data.picture_file import PICTURE_SUFFIXES, read_picture
 from lesionforge.data.source import PatchSource, Skip, counted
 from lesionforge.data.sources.medmnist import NO_PATIENTS
 from lesionforge.errors import LesionForgeError, UnfitDataError

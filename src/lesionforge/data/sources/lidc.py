@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lesionforge.data.dicom_series import Series, find_series
-from lesionforge.data.file_tree import files_below
+from lesionforge.data.formats.dicom_series import Series, find_series
+from lesionforge.data.formats.file_tree import files_below
+from lesionforge.data.formats.lidc_findings import Finding, Region, facts_of, find_findings, region_of, to_pixels
+from lesionforge.data.formats.lidc_xml import LARGEST_FILE, NODULE, Mark, Outline, Reading, parse_reading
 from lesionforge.data.geometry import Index
-from lesionforge.data.lidc_findings import Finding, Region, facts_of, find_findings, region_of, to_pixels
-from lesionforge.data.lidc_xml import LARGEST_FILE, NODULE, Mark, Outline, Reading, parse_reading
 from lesionforge.data.scan import Annotations, Lesion, Scan
 from lesionforge.data.source import Case, Found, ScanSource, Skip, counted
 from lesionforge.errors import LesionForgeError, UnfitDataError

@@ -13,11 +13,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lesionforge.data.file_tree import files_below
-from lesionforge.data.points import Mark, PointsMapping, read_points
+from lesionforge.data.formats.file_tree import files_below
+from lesionforge.data.formats.points import Mark, PointsMapping, read_points
+from lesionforge.data.formats.volume_file import read_geometry, read_volume, suffix_of
 from lesionforge.data.scan import Annotations, Lesion, Scan
 from lesionforge.data.source import Case, Found, ScanSource, Skip
-from lesionforge.data.volume_file import read_geometry, read_volume, suffix_of
 from lesionforge.errors import LesionForgeError
 from lesionforge.progress import SILENT, Progress
 

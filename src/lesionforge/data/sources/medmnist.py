@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.data.npz_file import array_names, read_arrays
+from lesionforge.data.formats.npz_file import array_names, read_arrays
 from lesionforge.data.patches import Patches
 from lesionforge.data.source import PatchSource
 from lesionforge.errors import LesionForgeError

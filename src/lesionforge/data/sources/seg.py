@@ -4,7 +4,6 @@ Files may lie in any folders and have any names: an object belongs to the series
 it names none, to the only one in its frame of reference.
 """
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,12 +17,12 @@ from pydicom import Dataset, dcmread
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
-from lesionforge.data.dicom_header import BROKEN, is_dicom
-from lesionforge.data.dicom_region import Region, plain_text
-from lesionforge.data.dicom_rtstruct import read_contours
-from lesionforge.data.dicom_seg import read_segments
-from lesionforge.data.dicom_series import Series, find_series
-from lesionforge.data.file_tree import files_below
+from lesionforge.data.formats.dicom_file import BROKEN, broken_files_refused, is_dicom
+from lesionforge.data.formats.dicom_region import Region, plain_text
+from lesionforge.data.formats.dicom_rtstruct import read_contours
+from lesionforge.data.formats.dicom_seg import read_segments
+from lesionforge.data.formats.dicom_series import Series, find_series
+from lesionforge.data.formats.file_tree import files_below
 from lesionforge.data.scan import Annotations, Lesion, Scan
 from lesionforge.data.source import Case, Found, ScanSource, Skip
 from lesionforge.errors import LesionForgeError, UnfitDataError
@@ -168,23 +167,19 @@ def _kind(file: Path) -> str:
         return ""
     try:
         uid = read_file_meta_info(file).get("MediaStorageSOPClassUID")
-    except (*BROKEN, RecursionError):
+    except BROKEN:
         return ""
     return "" if uid not in OBJECTS else "RTSTRUCT" if uid == RTStructureSetStorage else "SEG"
 
 
 @contextmanager
 def _broken_objects(file: Path) -> Iterator[None]:
-    """Name the file in what is wrong with it; pydicom warns of odd values, but those that matter are checked here."""
+    """Name the file in what is wrong with it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with broken_files_refused("broken SEG or RTSTRUCT", "it must be whole, but is not: export it again"):
             yield
     except UnfitDataError as error:
         raise UnfitDataError(error.reason, f"{file}: {error}") from error
-    except (*BROKEN, RecursionError) as error:
-        message = f"{file} must be a whole SEG or RTSTRUCT, but is not ({type(error).__name__}): export it again."
-        raise UnfitDataError("broken SEG or RTSTRUCT", message) from error
 
 
 def _read(file: Path, *, header: bool = False) -> Dataset:

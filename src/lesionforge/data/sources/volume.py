@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesionforge.data.label_volume import LabelVolume, described
-from lesionforge.data.points import Mark, PointsMapping, read_points
+from lesionforge.data.formats.label_volume import LabelVolume, described
+from lesionforge.data.formats.points import Mark, PointsMapping, read_points
+from lesionforge.data.formats.volume_file import read_geometry, read_volume, stored_geometry
+from lesionforge.data.formats.volume_pairs import find_pairs
 from lesionforge.data.scan import Annotations, Lesion, Scan
 from lesionforge.data.source import Case, Found, ScanSource, Skip
-from lesionforge.data.volume_file import read_geometry, read_volume, stored_geometry
-from lesionforge.data.volume_pairs import find_pairs
 from lesionforge.errors import LesionForgeError
 from lesionforge.progress import SILENT, Progress
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionforge.data.dicom_header import Plane, read_planes
-from lesionforge.data.dicom_pixels import read_hu
-from lesionforge.data.dicom_stack import stack
-from lesionforge.data.file_tree import files_below
+from lesionforge.data.formats.dicom_header import Plane, read_planes
+from lesionforge.data.formats.dicom_pixels import read_hu
+from lesionforge.data.formats.dicom_stack import stack
+from lesionforge.data.formats.file_tree import files_below
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.scan import Scan
 from lesionforge.data.source import Skip

@@ -31,4 +31,11 @@ def files_below(path: Path) -> Iterator[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders.sort()
-        yield from (file for file in (Path(folder, name) for name in sorted(names)) if file.is_file())
+        yield from filter(_is_file, (Path(folder, name) for name in sorted(names)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that may be listed but not entered
+        return False

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesionforge.data.lidc_xml import (
+from lesionforge.data.formats.lidc_xml import (
     HIGHEST_RATING,
     LARGEST_FILE,
     LARGEST_IMAGE,

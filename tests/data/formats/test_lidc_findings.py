@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import polygon, polygon_perimeter
 
-from lesionforge.data.lidc_findings import facts_of, find_findings, region_of, to_pixels
-from lesionforge.data.lidc_xml import HIGHEST_RATING, NODULE, NON_NODULE, SMALL_NODULE, Mark, Outline
+from lesionforge.data.formats.lidc_findings import facts_of, find_findings, region_of, to_pixels
+from lesionforge.data.formats.lidc_xml import HIGHEST_RATING, NODULE, NON_NODULE, SMALL_NODULE, Mark, Outline
 
 
 def outline(points, *, z=0.0, inclusion=True):

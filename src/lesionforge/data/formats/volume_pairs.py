@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from lesionforge.data.file_tree import files_below
+from lesionforge.data.formats.file_tree import files_below
+from lesionforge.data.formats.volume_file import suffix_of
 from lesionforge.data.source import Skip
-from lesionforge.data.volume_file import suffix_of
 
 IMAGE_WORDS = "image|images|img|imgs|ct|scan|scans|volume|volumes|imagestr|imagests"
 MASK_WORDS = "mask|masks|label|labels|seg|segs|segmentation|segmentations|labelstr|labelsts|lesions"

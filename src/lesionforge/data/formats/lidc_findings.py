@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-from lesionforge.data.lidc_xml import HIGHEST_RATING, KINDS, LARGEST_IMAGE, NODULE, Mark
+from lesionforge.data.formats.lidc_xml import HIGHEST_RATING, KINDS, LARGEST_IMAGE, NODULE, Mark
 
 READERS = 4  # of nearly every scan
 NEIGHBOURING_MM = 3.05  # slices are 3 mm apart at most where they are neighbours; positions are rounded

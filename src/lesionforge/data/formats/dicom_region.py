@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.data.components import connected_parts
+from lesionforge.data.formats.components import connected_parts
 from lesionforge.data.geometry import Geometry, Index, Point
 from lesionforge.data.scan import Lesion
 

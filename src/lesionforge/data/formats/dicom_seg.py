@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels
 
-from lesionforge.data.dicom_header import LARGEST_SIDE, Plane
-from lesionforge.data.dicom_region import Region, plain_text, within
+from lesionforge.data.formats.dicom_header import LARGEST_SIDE, Plane
+from lesionforge.data.formats.dicom_region import Region, plain_text, within
 from lesionforge.data.geometry import Geometry
 from lesionforge.errors import UnfitDataError
 

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from lesionforge.data import nifti
+from lesionforge.data.formats import nifti
 from lesionforge.data.geometry import Direction, Geometry
 from lesionforge.data.scan import Scan
 from lesionforge.errors import LesionForgeError, StorageError, UnfitDataError

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.transform import Rotation
 
-from lesionforge.data.geometry import Geometry
-from lesionforge.data.volume_file import (
+from lesionforge.data.formats.volume_file import (
     MOST_VOXELS,
     from_sitk,
     read_geometry,
@@ -30,6 +29,7 @@ from lesionforge.data.volume_file import (
     to_sitk,
     write_volume,
 )
+from lesionforge.data.geometry import Geometry
 from lesionforge.errors import LesionForgeError, StorageError, UnfitDataError
 
 VOXELS = np.arange(-30, 30, dtype=np.int16).reshape(5, 4, 3)
@@ -242,7 +242,7 @@ def test_a_nifti_on_a_full_disk_is_not_half_written(tmp_path, name):
     program = f"""
 import pathlib, resource, signal, numpy
 from lesionforge.data.geometry import Geometry
-from lesionforge.data.volume_file import write_volume
+from lesionforge.data.formats.volume_file import write_volume
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 voxels = numpy.random.default_rng(0).integers(-1000, 1000, (20, 20, 20))

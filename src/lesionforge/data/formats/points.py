@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from lesionforge.data.csv_table import numbers, read_cells
+from lesionforge.data.formats.csv_table import numbers, read_cells
+from lesionforge.data.formats.volume_file import suffix_of
 from lesionforge.data.geometry import Geometry, Point
 from lesionforge.data.patch_table import IDENTITY, POSITION
 from lesionforge.data.scan import Lesion
-from lesionforge.data.volume_file import suffix_of
 from lesionforge.errors import LesionForgeError, UnfitDataError
 
 Space = Literal["LPS", "RAS", "voxel"]

@@ -4,38 +4,23 @@ A classic CT file holds one slice. An enhanced one holds many, and says of each 
 or one for each frame, what a classic file says at its top. Read without pixels, and of all tags only those needed.
 """
 
+import math
 import re
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import pydicom
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from lesionforge.data.formats.dicom_file import broken_files_refused, open_header
 from lesionforge.data.geometry import ORTHONORMAL_WITHIN
 from lesionforge.errors import UnfitDataError
 
-# What pydicom raises on files that are not what they say; a broken file must not end the work on others.
-BROKEN = (
-    *(ValueError, TypeError, LookupError, AttributeError, NotImplementedError, RuntimeError),
-    *(ArithmeticError, MemoryError, OSError, EOFError, struct.error, zlib.error),
-    *(InvalidDicomError, BytesLengthException),
-)
-SUFFIXES = (".dcm", ".dicom", ".ima")
-MARKER_AT, MARKER = 128, b"DICM"
-META_AT = 144  # the file's meta information follows the marker and its own length (12 bytes)
-LONGEST_META = 2**16
-MOST_INFLATED = 2**30  # of a deflated file: a thousand slices of 512 × 512
 LARGEST_SIDE = 8192  # pixels: four times the finest CT
 LONGEST_FACT = 64  # characters
 CODE = re.compile("[A-Z0-9_ ]{1,16}")  # what may be repeated in messages
@@ -113,74 +98,8 @@ def read_planes(file: Path) -> list[Plane]:
         It is a DICOM file but not a CT image in HU, a localizer, or broken.
     """
     with broken_files_refused("broken DICOM header", f"the DICOM header of {file} cannot be read: copy it again"):
-        opened = _opened(file)
+        opened = open_header(file, TAGS)
         return _planes(file, *opened) if opened else []
-
-
-@contextmanager
-def broken_files_refused(reason: str, message: str) -> Iterator[None]:
-    """Turn what pydicom raises on a broken file into an error of the user's, and keep its warnings silent.
-
-    They quote the file, which may name a patient; what matters of them is checked.
-
-    Raises
-    ------
-    UnfitDataError
-        With this reason, the message and the kind of error.
-    """
-    silenced = pydicom.config.logger.disabled
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pydicom.config.logger.disabled = True
-            yield
-    except UnfitDataError:
-        raise
-    except BROKEN as error:
-        raise UnfitDataError(reason, f"{message} ({type(error).__name__}).") from error
-    finally:
-        pydicom.config.logger.disabled = silenced
-
-
-def is_dicom(file: Path) -> bool:
-    """Tell whether a file begins as DICOM does."""
-    try:
-        with file.open("rb") as stream:
-            return stream.read(META_AT)[MARKER_AT : MARKER_AT + len(MARKER)] == MARKER
-    except OSError:
-        return False
-
-
-def _opened(file: Path) -> tuple[Dataset, int] | None:
-    """The file's header, and how many bytes follow it."""
-    with file.open("rb") as stream:
-        start = stream.read(META_AT)
-        if start[MARKER_AT : MARKER_AT + len(MARKER)] != MARKER:
-            if file.suffix.lower() in SUFFIXES:
-                message = f"{file} must have DICM at byte {MARKER_AT}, as DICOM files do, but has not: copy it again."
-                raise UnfitDataError("no DICOM in a file named so", message)
-            return None
-        _check_inflated(file, stream, start)
-        stream.seek(0)
-        dataset = dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
-        left = file.stat().st_size - stream.tell()
-    directory = dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
-    return None if directory else (dataset, left)
-
-
-def _check_inflated(file: Path, stream: BinaryIO, start: bytes) -> None:
-    """Refuse a deflated file that would fill the memory, before anything inflates it as a whole."""
-    length = int.from_bytes(start[META_AT - 4 : META_AT], "little")
-    if DeflatedExplicitVRLittleEndian.encode() not in stream.read(min(length, LONGEST_META)):
-        return
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated, grew = 0, True
-    while grew and not inflater.eof:
-        piece = inflater.decompress(inflater.unconsumed_tail or stream.read(2**16), 2**20)
-        inflated, grew = inflated + len(piece), bool(piece)
-        if inflated > MOST_INFLATED:
-            message = f"{file} must inflate to {MOST_INFLATED >> 20} MiB at most, but to more: store it uncompressed."
-            raise UnfitDataError("too large when inflated", message)
 
 
 def _planes(file: Path, dataset: Dataset, pixel_bytes: int) -> list[Plane]:
@@ -283,7 +202,7 @@ class _Header:
     def _orientation(self) -> tuple[float, ...]:
         orientation = self._numbers("ImageOrientationPatient", 6)
         axes = np.reshape(orientation, (2, 3))
-        if not np.allclose(axes @ axes.T, np.eye(2), rtol=0, atol=ORTHONORMAL_WITHIN):
+        if np.abs(axes @ axes.T - np.eye(2)).max() > ORTHONORMAL_WITHIN:
             why = "must give the directions of rows and columns as unit vectors at right angles, but does not"
             raise self._unfit("impossible orientation", why)
         return orientation
@@ -307,10 +226,10 @@ class _Header:
     def _numbers(self, keyword: str, count: int) -> tuple[float, ...]:
         value = self._value(keyword)
         try:
-            numbers = tuple(float(each) for each in np.atleast_1d(value))
+            numbers = tuple(map(float, value if isinstance(value, MultiValue) else [value]))
         except (ValueError, TypeError):
             numbers = ()
-        if len(numbers) != count or not np.isfinite(numbers).all():
+        if len(numbers) != count or not all(map(math.isfinite, numbers)):
             raise self._unfit(f"no {keyword}", f"must have {count} finite numbers as {keyword}, but has not")
         return numbers
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from lesionforge.data.dicom_header import read_planes
-from lesionforge.data.dicom_series import find_series
+from lesionforge.data.formats.dicom_header import read_planes
+from lesionforge.data.formats.dicom_series import find_series
 from lesionforge.data.geometry import Geometry
 from lesionforge.errors import UnfitDataError
 
@@ -157,20 +157,32 @@ def test_a_damaged_file_is_left_out_or_its_series_refused(tmp_path, dicom_series
     assert str(last) in message
 
 
-def test_a_codestream_of_another_size_than_the_header_says_is_refused(tmp_path, dicom_series_writer):
-    *_, last = dicom_series_writer(tmp_path, HU, syntax=uid.JPEG2000Lossless)
-    dataset = pydicom.dcmread(last)
-    for file in tmp_path.iterdir():
+@pytest.mark.parametrize("syntax", [uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.RLELossless])
+def test_pixels_of_another_size_than_the_header_says_are_refused(tmp_path, dicom_series_writer, syntax):
+    for file in dicom_series_writer(tmp_path, HU, syntax=syntax):
         dataset = pydicom.dcmread(file)
-        dataset.Rows = 16
+        dataset.Rows = 33
         dataset.save_as(file)
     (series,), _ = find_series(tmp_path)
-    with pytest.raises(UnfitDataError):
+    with pytest.raises(UnfitDataError) as caught:
         series.scan()
+    assert caught.value.reason in ("pixels cannot be decoded", "pixels of another size than the header says")
+
+
+def test_a_huge_image_in_a_small_file_is_refused_before_it_fills_the_memory(tmp_path, dicom_series_writer):
+    *_, last = dicom_series_writer(tmp_path, HU, syntax=uid.JPEG2000Lossless)
+    size_at = last.read_bytes().index(b"\xff\x4f\xff\x51") + 8
+    data = bytearray(last.read_bytes())
+    data[size_at : size_at + 8] = (10**6).to_bytes(4, "big") * 2
+    last.write_bytes(data)
+    (series,), _ = find_series(tmp_path)
+    with pytest.raises(UnfitDataError) as caught:
+        series.scan()
+    assert caught.value.reason == "pixels cannot be decoded"
 
 
 def test_a_deflated_bomb_is_refused_before_it_fills_the_memory(tmp_path, dicom_series_writer, monkeypatch):
-    monkeypatch.setattr("lesionforge.data.dicom_header.MOST_INFLATED", 2**22)
+    monkeypatch.setattr("lesionforge.data.formats.dicom_file.MOST_INFLATED", 2**22)
     *_, last = dicom_series_writer(tmp_path, HU, syntax=uid.DeflatedExplicitVRLittleEndian)
     data = last.read_bytes()
     dataset_at = 144 + int.from_bytes(data[140:144], "little")

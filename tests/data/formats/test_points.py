@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lesionforge.data.formats.points import Mark, PointsMapping, read_points
 from lesionforge.data.geometry import Geometry
-from lesionforge.data.points import Mark, PointsMapping, read_points
 from lesionforge.errors import LesionForgeError, UnfitDataError
 
 GRID = Geometry((10, 20, 30), (2.0, 1.0, 0.5), (-5.0, -8.0, 100.0))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom import uid
 from scipy.spatial.transform import Rotation
 
-from lesionforge.data.dicom_series import find_series
+from lesionforge.data.formats.dicom_series import find_series
 from lesionforge.data.geometry import Geometry
 from lesionforge.progress import Progress
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from lesionforge.data.dicom_region import Region, plain_text
+from lesionforge.data.formats.dicom_region import Region, plain_text
 from lesionforge.data.geometry import Geometry, Point
 from lesionforge.errors import UnfitDataError
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.data.dicom_header import Plane
-from lesionforge.data.dicom_pixels import read_hu
+from lesionforge.data.formats.dicom_header import Plane
+from lesionforge.data.formats.dicom_pixels import read_hu
 from lesionforge.data.geometry import Direction, Geometry
 from lesionforge.errors import UnfitDataError
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lesionforge.data.components import connected_parts
+from lesionforge.data.formats.components import connected_parts
+from lesionforge.data.formats.points import Mark
+from lesionforge.data.formats.volume_file import read_voxels
 from lesionforge.data.geometry import Geometry
-from lesionforge.data.points import Mark
 from lesionforge.data.scan import Lesion, Scan
-from lesionforge.data.volume_file import read_voxels
 from lesionforge.errors import LesionForgeError, UnfitDataError
 
 HIGHEST_VALUE = 2**16 - 1

@@ -1,6 +1,7 @@
 """Pixels of CT slices in DICOM files, in HU.
 
-pydicom decodes; python-gdcm and pyjpegls do the compressed syntaxes that it leaves to others.
+pydicom reads them. What is compressed goes to the decoder that refuses broken pixels rather than ending the process
+with a fault of memory: Pillow for JPEG and JPEG 2000, pyjpegls for JPEG-LS. Lossless JPEG only GDCM decodes.
 """
 
 from collections.abc import Sequence
@@ -8,19 +9,33 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
+from pydicom.tag import Tag
 
-from lesionforge.data.dicom_header import Plane, broken_files_refused
+from lesionforge.data.formats.dicom_file import broken_files_refused
+from lesionforge.data.formats.dicom_header import Plane
+from lesionforge.data.formats.jpeg_frame import check_lossless_jpeg
 from lesionforge.data.hounsfield import HIGHEST_STORED_HU, LOWEST_STORED_HU
 from lesionforge.errors import UnfitDataError
 
 TAGS = [
-    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit"),
-    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
+    Tag(keyword)
+    for keyword in (
+        *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation"),
+        *("BitsAllocated", "BitsStored", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+        *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
+    )
 ]
+
+DECODERS = {
+    **dict.fromkeys((uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit), "pillow"),
+    **dict.fromkeys(uid.JPEGLSTransferSyntaxes, "pyjpegls"),
+    **dict.fromkeys(uid.JPEG2000TransferSyntaxes, "pillow"),
+}
+LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 
 
 def read_hu(planes: Sequence[Plane], out: NDArray[Any]) -> None:
@@ -41,7 +56,11 @@ def read_hu(planes: Sequence[Plane], out: NDArray[Any]) -> None:
     message = f"the pixels of {file} cannot be decoded: copy it again, or decompress it with gdcmconv --raw"
     with broken_files_refused("pixels cannot be decoded", message):
         dataset = dcmread(file, specific_tags=TAGS)
-        decoded = iter_pixels(dataset, indices=frames, raw=True)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if syntax in LOSSLESS_JPEG:
+            for frame in generate_frames(dataset.PixelData, number_of_frames=planes[0].frames):
+                check_lossless_jpeg(frame, planes[0].shape, bits=dataset.BitsAllocated)
+        decoded = iter_pixels(dataset, indices=frames, raw=True, decoding_plugin=DECODERS.get(syntax, ""))
         for slice_, plane, stored in zip(out, planes, decoded, strict=True):
             slice_[:] = _in_hu(stored, plane, dataset)
 
@@ -55,7 +74,7 @@ def _in_hu(stored: NDArray[Any], plane: Plane, dataset: Dataset) -> NDArray[Any]
         hu = stored.astype(np.int32) * int(plane.slope) + int(plane.intercept)
     else:
         hu = stored * plane.slope + plane.intercept
-    if dataset.get("PixelPaddingValue") is not None:
+    if dataset.get("PixelPaddingValue") is not None and hu.max() > HIGHEST_STORED_HU:
         _make_air_of_padding(hu, stored, dataset)
     return np.clip(hu, hu.dtype.type(LOWEST_STORED_HU), hu.dtype.type(HIGHEST_STORED_HU), out=hu)
 

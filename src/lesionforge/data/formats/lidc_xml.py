@@ -3,7 +3,7 @@
 A reader outlined *nodules* of 3 mm and more on every slice and rated them, and put one point into each *small nodule*
 below 3 mm and each *non-nodule* of 3 mm and more. The outline's pixels are the first ones outside the lesion (Armato
 et al., Medical Physics 38, 915–931, 2011). The files do not say which marks of different readers mean the same lesion:
-see `lesionforge.data.lidc_findings`.
+see `lesionforge.data.formats.lidc_findings`.
 
 Pixels are (x, y): column and row of the stored image, counted from 0. Slices are named by their SOP instance UID.
 """
