@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from lesionforge.data.formats.volume_file import write_volume
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.phantom.grid import Point
 from lesionforge.data.phantom.scans import PhantomScan, phantom_scan
-from lesionforge.data.volume_file import write_volume
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.progress import SILENT, Progress
 from lesionforge.storage import read_json, write_json, write_text
