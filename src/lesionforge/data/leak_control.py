@@ -66,7 +66,7 @@ class Tissue:
 
     def _opened(self, tissue: Mask, seed: Index, reach_mm: float) -> Iterator[Region]:
         away_mm = np.where(tissue, distance_mm(tissue.shape, seed, self.spacing_mm), np.inf)
-        if away_mm.min() > reach_mm:
+        if tissue.all() or away_mm.min() > reach_mm:
             return
         start = peak(-away_mm, tissue)
         region = component_at(tissue, start)
