@@ -27,12 +27,12 @@ from lidc_xml import documents
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lesionforge.data.annotation.leak_control import component_at, depth_mm, distance_mm, peak
+from lesionforge.data.annotation.region_growing import Growing, grow
 from lesionforge.data.formats.lidc_findings import find_findings, region_of
 from lesionforge.data.formats.lidc_xml import NODULE, parse_reading
 from lesionforge.data.formats.volume_file import read_volume
 from lesionforge.data.geometry import Geometry
-from lesionforge.data.leak_control import component_at, depth_mm, distance_mm, peak
-from lesionforge.data.region_growing import Growing, grow
 from lesionforge.data.scan import Scan
 from lesionforge.data.sources.lidc import Lidc
 from lesionforge.errors import LesionForgeError

@@ -54,9 +54,9 @@ def annotate(
     Example: lesionforge annotate scan.nii.gz --at -61.2,71.5,-89.4 --out nodule
     """
     from lesionforge import settings
-    from lesionforge.data.annotate import annotate as outline
+    from lesionforge.data.annotation.annotate import annotate as outline
+    from lesionforge.data.annotation.region_growing import Growing
     from lesionforge.data.open_scan import open_scan
-    from lesionforge.data.region_growing import Growing
 
     point = three_numbers(at, of="--at")
     growing = settings.with_overrides(Growing(), set_)
@@ -91,8 +91,8 @@ def _scan(path: Path, png: Path | None, window: str, series: str) -> dict[str, A
     low, high = (float(scan.voxels.min()), float(scan.voxels.max()))
     return {
         "voxels": list(scan.geometry.shape),
-        "spacing_mm": [round(step, 4) for step in scan.geometry.spacing_mm],
-        "origin_mm": ", ".join(f"{value:.4g}" for value in scan.geometry.origin_mm),
+        "spacing_mm": list(scan.geometry.spacing_mm),
+        "origin_mm": list(scan.geometry.origin_mm),
         "oblique": not np.allclose(np.abs(scan.geometry.direction), np.eye(3)[::-1], atol=1e-4),
         "unit": scan.unit,
         "range": f"{low:g} to {high:g}",

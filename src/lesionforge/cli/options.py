@@ -49,5 +49,11 @@ def lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
                 yield f"{indent}{name or '(unlabelled)'}:"
             yield from lines(fact, indent + "  ")
         else:
-            shown = "×".join(map(str, fact)) if isinstance(fact, list) else "unknown" if fact is None else fact
+            shown = _shown(fact)
             yield f"{indent}{name}: {shown}"
+
+
+def _shown(fact: Any) -> str:
+    if isinstance(fact, list):
+        return ("×" if all(isinstance(part, int) for part in fact) else ", ").join(map(_shown, fact))
+    return "unknown" if fact is None else f"{fact:.6g}" if isinstance(fact, float) else str(fact)

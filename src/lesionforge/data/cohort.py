@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
+from numpy.typing import NDArray
 
 from lesionforge import settings
 from lesionforge.data import patches_file
@@ -28,7 +29,7 @@ from lesionforge.data.source import Case, Found, Skip, counted
 from lesionforge.errors import LesionForgeError, StorageError, UnfitDataError
 from lesionforge.progress import SILENT, Progress
 from lesionforge.registry import name_of
-from lesionforge.storage import digest, read_json, refuse_existing, write_json
+from lesionforge.storage import digest, read_json, refuse_existing, storage_errors, write_json
 from lesionforge.workers import Workers, side_by_side
 
 RECORD = "ingest.json"
@@ -260,20 +261,24 @@ def _joined(folders: Sequence[Path], place: Path) -> Patches:
     sets = [patches_file.load(folder) for folder in folders]
     if len(units := sorted({each.unit for each in sets})) > 1:
         raise LesionForgeError(f"all scans must have one unit, but {' and '.join(units)} came: ingest them apart.")
-    count, shape = sum(map(len, sets)), sets[0].shape
-    masked = all(each.masks is not None for each in sets)
-    dtype = np.result_type(*{each.images.dtype for each in sets})
-    images = open_memmap(place / "images.npy", mode="w+", dtype=dtype, shape=(count, *shape))
-    masks = open_memmap(place / "masks.npy", mode="w+", dtype=np.uint8, shape=images.shape) if masked else None
-    start = 0
-    for each in sets:
-        rows = slice(start, start + len(each))
-        images[rows] = each.images
-        if masks is not None and each.masks is not None:
-            masks[rows] = each.masks
-        start = rows.stop
+    images = _written([each.images for each in sets], place / "images.npy")
+    marked = [each.masks for each in sets if each.masks is not None]
+    masks = _written(marked, place / "masks.npy") if len(marked) == len(sets) else None
     table = pd.concat([each.table for each in sets], ignore_index=True)
     return Patches(images, table, masks=masks, unit=units[0])
+
+
+def _written(arrays: Sequence[NDArray[Any]], file: Path) -> NDArray[Any]:
+    """Write arrays one after another to a file, and open it as one array."""
+    # Not into a map, which is quicker to write down but ends the whole process where the disk is full.
+    dtype = np.result_type(*{array.dtype for array in arrays})
+    shape = sum(map(len, arrays)), *arrays[0].shape[1:]
+    header = {"descr": dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with storage_errors(file), file.open("wb") as stream:
+        write_array_header_1_0(stream, header)
+        for array in arrays:
+            stream.write(np.ascontiguousarray(array, dtype=dtype).data)
+    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
 def _record(
@@ -292,8 +297,8 @@ def _refuse_nothing(rows: pd.DataFrame, skipped: Sequence[Skip]) -> None:
     if len(rows):
         return
     raise LesionForgeError(
-        f"a cohort must have a marked lesion at least, but none was found{_why(skipped)}: say where they are, in masks, "
-        "segmentations or a table of points."
+        f"a cohort must have a marked lesion at least, but none was found{_why(skipped)}: say where they are, in "
+        "masks, segmentations or a table of points."
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from lesionforge.errors import StorageError
 
@@ -39,3 +39,17 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # in a folder that may be listed but not entered
         return False
+
+
+def file_inside(folder: Path, name: str) -> Path | None:
+    """Return the path ``name`` in ``folder``; None: it leads out of it, through ``..``, a root, a drive or a link.
+
+    Names that stand in foreign files are followed through here alone.
+    """
+    path = folder / name
+    try:
+        path.is_file()  # fails with a name that no file can have
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or no name
+        return None
+    return path if is_inside and name and not PureWindowsPath(name).anchor else None

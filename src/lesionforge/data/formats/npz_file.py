@@ -1,4 +1,4 @@
-"""Arrays in ``.npz`` files that may be hostile: nothing is unpickled, nothing allocated on a header's word."""
+"""Arrays in ``.npz`` and ``.npy`` files that may be hostile: nothing is unpickled or allocated on a header's word."""
 
 import math
 import zipfile
@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from lesionforge.errors import StorageError
 
-BROKEN = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+BROKEN = (OSError, ValueError, OverflowError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 MANY_BYTES = 4 * 2**30
 
 
 def array_names(file: Path) -> set[str]:
     """Names of the arrays in an ``.npz`` file; none if it is no such file."""
+    if not file.is_file():  # a pipe would be waited for
+        return set()
     try:
         with zipfile.ZipFile(file) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
@@ -42,10 +45,28 @@ def read_arrays(file: Path, names: Sequence[str], *, most_bytes: int = MANY_BYTE
             with np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in names}
     except BROKEN as error:
-        raise StorageError(f"{file} must hold NumPy arrays, but {error}: copy or download it again.") from None
+        raise StorageError(
+            f"{file} must hold NumPy arrays of numbers, but {error}: copy or download it again."
+        ) from None
     if wrong:
-        raise StorageError(f"{file} must hold arrays of numbers, but {wrong[0]} is none, or not as large as it says.")
+        raise StorageError(
+            f"{file} must hold NumPy arrays of numbers, but {wrong[0]} is none, or not as large as it says."
+        )
     raise StorageError(f"{file} must hold at most {most_bytes:,} bytes of arrays, but says {size:,}.")
+
+
+def read_array(file: Path) -> NDArray[Any]:
+    """Read the array in an ``.npy`` file.
+
+    Raises
+    ------
+    StorageError
+        The file is cut short, or holds other things than numbers.
+    """
+    try:
+        return np.array(open_memmap(file, mode="r"))  # which fails where the file is shorter than its header says
+    except BROKEN as error:
+        raise StorageError(f"{file} must hold NumPy arrays of numbers, but {error}: copy it again.") from None
 
 
 def _is_whole(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:

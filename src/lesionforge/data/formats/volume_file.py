@@ -6,7 +6,7 @@ voxels in another file may only name one beside it.
 
 import re
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from lesionforge.data.formats import nifti
+from lesionforge.data.formats.file_tree import file_inside
 from lesionforge.data.geometry import Direction, Geometry
 from lesionforge.data.scan import Scan
 from lesionforge.errors import LesionForgeError, StorageError, UnfitDataError
@@ -242,8 +243,8 @@ def _beside(header: Path, name: str) -> Path:
         raise UnfitDataError(
             "voxels in several files", f"{header} must keep its voxels in one file: convert it to .mha."
         )
-    data, folder = header.parent / name, header.parent.resolve()
-    if not name or PureWindowsPath(name).anchor or not _resolved(data).is_relative_to(folder):
+    data = file_inside(header.parent, name)
+    if data is None:
         raise UnfitDataError(
             "voxels outside the folder",
             f"{header} must keep its voxels beside it, but names a file elsewhere.",
@@ -251,13 +252,6 @@ def _beside(header: Path, name: str) -> Path:
     if not data.is_file():
         raise UnfitDataError("voxels missing", f"{data}, which {header.name} names for its voxels, is missing.")
     return data
-
-
-def _resolved(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError, ValueError):  # links in a circle, or bytes that no name has
-        return Path(path.anchor or "/")
 
 
 def _check_exists(path: Path) -> None:

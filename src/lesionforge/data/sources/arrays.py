@@ -4,10 +4,9 @@ What is where is said by an `ArraysMapping`: in Python, in a JSON file (``arrays
 found by itself), or as ``key=value`` settings on the command line.
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesionforge.data.formats.csv_table import numbers, read_cells
+from lesionforge.data.formats.file_tree import file_inside
+from lesionforge.data.formats.npz_file import array_names, read_array, read_arrays
 from lesionforge.data.hounsfield import LOWEST_STORED_HU, as_stored
 from lesionforge.data.patch_table import AXES, IDENTITY, POSITION
 from lesionforge.data.patches import Patches
@@ -153,8 +154,8 @@ def _mapping_at(path: Path) -> Path:
 
 def _inside(folder: Path, name: str) -> Path:
     """Refuse a name that leads out of the folder: a mapping may come with somebody else's data."""
-    file = folder / name
-    if PureWindowsPath(name).anchor or not file.resolve().is_relative_to(folder.resolve()):
+    file = file_inside(folder, name)
+    if file is None:
         raise LesionForgeError(f"a mapping must name files inside its folder, but {name!r} came.")
     if file.name.startswith("synthetic_"):
         raise LesionForgeError(
@@ -181,17 +182,13 @@ def _read_table(folder: Path, mapping: ArraysMapping) -> pd.DataFrame:
 def _read_array(folder: Path, source: str) -> NDArray[Any]:
     name, _, key = source.partition(":")
     file = _inside(folder, name)
-    try:
-        with file.open("rb") as stream:
-            content = np.load(stream, allow_pickle=False)
-            arrays = {"": content} if isinstance(content, np.ndarray) else content
-            known = list(arrays)
-            array = np.asarray(arrays[key]) if key in known else None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise StorageError(f"{file} must hold NumPy arrays of numbers, but {error}") from None
-    if array is None:
+    known = array_names(file)
+    alone = None if known else read_array(file)
+    if alone is not None and not key:
+        return alone
+    if key not in known:
         raise LesionForgeError(f"{file} has no array {key!r}: name one as {name}:key{nearest(key, known)}")
-    return array
+    return read_arrays(file, [key])[key]
 
 
 def _order(

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lesionforge.data.annotation.leak_control import Region, Tissue, depth_mm, distance_mm, peak
 from lesionforge.data.geometry import Index, Point
 from lesionforge.data.hounsfield import FAINTEST_LESION_CONTRAST_HU, LUNG_PARENCHYMA_HU, WINDOWS
-from lesionforge.data.leak_control import Region, Tissue, depth_mm, distance_mm, peak
 from lesionforge.data.scan import Lesion, Scan
 from lesionforge.errors import LesionForgeError
 

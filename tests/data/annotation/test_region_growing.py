@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from lesionforge.data.annotation.region_growing import Growing, grow
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.phantom.patches import phantom_patches
-from lesionforge.data.region_growing import Growing, grow
 from lesionforge.data.scan import Scan
 from lesionforge.errors import LesionForgeError
 

@@ -10,11 +10,11 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
-from lesionforge.data.annotation_picture import annotation_picture
+from lesionforge.data.annotation.picture import annotation_picture
+from lesionforge.data.annotation.region_growing import Growing, grow
 from lesionforge.data.contact_sheet import save_png
 from lesionforge.data.formats.volume_file import write_volume
 from lesionforge.data.geometry import Geometry, Point
-from lesionforge.data.region_growing import Growing, grow
 from lesionforge.data.scan import Lesion, Scan
 from lesionforge.storage import new_folder, refuse_existing, write_json
 

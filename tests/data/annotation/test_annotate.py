@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionforge.data.annotate import annotate, measures
+from lesionforge.data.annotation.annotate import annotate, measures
+from lesionforge.data.annotation.region_growing import Growing, grow
 from lesionforge.data.formats.volume_file import read_voxels
 from lesionforge.data.geometry import Geometry
-from lesionforge.data.region_growing import Growing, grow
 from lesionforge.data.scan import Lesion, Scan
 from lesionforge.errors import LesionForgeError, StorageError
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
-from lesionforge.data.leak_control import Tissue, component_at, depth_mm, distance_mm, peak
+from lesionforge.data.annotation.leak_control import Tissue, component_at, depth_mm, distance_mm, peak
 
 SPACING_MM = (2.5, 0.7, 0.7)
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lesionforge.data.annotation_picture import OUTLINE, annotation_picture
+from lesionforge.data.annotation.picture import OUTLINE, annotation_picture
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.scan import Lesion, Scan

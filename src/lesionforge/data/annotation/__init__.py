@@ -1,0 +1,1 @@
+"""Outlining lesions from a point."""
