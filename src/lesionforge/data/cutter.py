@@ -74,3 +74,14 @@ class Cutter(ABC):
         UnfitDataError
             This scan cannot be cut in this way; others can.
         """
+
+
+class SliceCutter(Cutter):
+    """A way to cut square patches from slices; ``size`` is a field of every one."""
+
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels of every patch, [y, x]."""
+        return self.size, self.size

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.data.cutter import Cut, Cutter
+from lesionforge.data.cutter import Cut, SliceCutter
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.lesion_slices import lesion_slices
 from lesionforge.data.lungs import lungs
@@ -25,7 +25,7 @@ UNSIZED_MM = 3.0  # a mark without mask or diameter: a small nodule of LIDC is b
 
 
 @dataclass(frozen=True)
-class Detection(Cutter):
+class Detection(SliceCutter):
     """Nodule and non-nodule patches, equally many of each scan, in its own pixels.
 
     A non-nodule's middle is drawn evenly from the lungs, where the patch overlaps no finding that anybody marked.
@@ -55,11 +55,6 @@ class Detection(Cutter):
                 f"a nodule's middle must stay in its patch: max_translation_px must be below {self.size // 2}, half of "
                 f"the patch, but {self.max_translation_px} came."
             )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Pixels of every patch."""
-        return self.size, self.size
 
     def cut(
         self, scan: Scan, lesions: Sequence[Lesion], *, marks: Sequence[Lesion], rng: np.random.Generator

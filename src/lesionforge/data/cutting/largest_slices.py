@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lesionforge.data.cutter import Cut, Cutter
+from lesionforge.data.cutter import Cut, SliceCutter
 from lesionforge.data.lesion_slices import lesion_slices
 from lesionforge.data.patch_grid import as_slice, cut_on, grid_about
 from lesionforge.data.scan import Lesion, Scan
@@ -18,7 +18,7 @@ from lesionforge.settings import Count, Rate
 
 
 @dataclass(frozen=True)
-class LargestSlices(Cutter):
+class LargestSlices(SliceCutter):
     """Square patches about the middle of a lesion's bounding box on each slice.
 
     In the scan's own pixels the middle, rounded down, is pixel ``size // 2``.
@@ -38,11 +38,6 @@ class LargestSlices(Cutter):
     size: Count = 64
     slices: Count = 3
     spacing_mm: tuple[Rate, Rate] | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Pixels of every patch."""
-        return self.size, self.size
 
     def cut(
         self, scan: Scan, lesions: Sequence[Lesion], *, marks: Sequence[Lesion], rng: np.random.Generator

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from lesionforge.data.cutter import Cut, Cutter
+from lesionforge.data.cutter import Cut, SliceCutter
 from lesionforge.data.lesion_slices import lesion_slices
 from lesionforge.data.patch_grid import as_slice, cut_on, grid_about
 from lesionforge.data.scan import Lesion, Scan
@@ -21,7 +21,7 @@ from lesionforge.settings import Count
 
 
 @dataclass(frozen=True)
-class LesionRoi(Cutter):
+class LesionRoi(SliceCutter):
     """Square regions that show every lesion equally large; a patch's spacing says how large it is.
 
     The image is interpolated with a cubic spline, smoothed first where it is made smaller.
@@ -42,11 +42,6 @@ class LesionRoi(Cutter):
     roi_size: Count = 64
     margin: Annotated[float, Field(ge=0, le=10)] = 0.25
     size: Count = 64
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Pixels of every patch."""
-        return self.size, self.size
 
     def cut(
         self, scan: Scan, lesions: Sequence[Lesion], *, marks: Sequence[Lesion], rng: np.random.Generator

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionforge.data.cutter import Cut, Cutter
+from lesionforge.data.cutter import Cut, SliceCutter
 from lesionforge.data.hounsfield import AIR_HU, default_window
 from lesionforge.data.lesion_slices import LesionSlice, lesion_slices
 from lesionforge.data.lungs import lungs
@@ -27,7 +27,7 @@ CONTEXT_MM = 15.0  # of lung above and below a nodule: what belongs to a lung is
 
 
 @dataclass(frozen=True)
-class LungSlice(Cutter):
+class LungSlice(SliceCutter):
     """Slices in the scan's own pixels, about their middle; larger ones are cropped so that the nodule stays.
 
     A nodule with a mask is always whole, even where the lungs' outline leaves part of it out.
@@ -53,11 +53,6 @@ class LungSlice(Cutter):
             raise LesionForgeError(
                 f"the nodule's square must fit in a slice of {self.size} pixels, but roi_size is {self.roi_size}."
             )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Pixels of every patch."""
-        return self.size, self.size
 
     def cut(
         self, scan: Scan, lesions: Sequence[Lesion], *, marks: Sequence[Lesion], rng: np.random.Generator

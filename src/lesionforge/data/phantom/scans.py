@@ -60,8 +60,11 @@ def phantom_scan(
     """
     if patient < 0:
         raise LesionForgeError(f"patient must be a number from 0 up, but {patient} came.")
-    if len(spacing_mm) != 3 or min(spacing_mm) <= 0:
-        raise LesionForgeError(f"spacing_mm must be three numbers above 0 (z, y, x), but {spacing_mm} came.")
+    finest, coarsest = SPACINGS_MM
+    if len(spacing_mm) != 3 or not all(finest <= step <= coarsest for step in spacing_mm):
+        raise LesionForgeError(
+            f"spacing_mm must be three numbers from {finest} to {coarsest} (z, y, x), but {spacing_mm} came."
+        )
     if shape is not None and (len(shape) != 3 or min(shape) < 1):
         raise LesionForgeError(f"shape must be three numbers from 1 up (z, y, x), but {shape} came.")
     drawn = Population(kind, seed, difficulty, shares, lesions_per_patient).patient(patient)
