@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -318,3 +319,15 @@ def test_a_path_that_cannot_be_used_is_one_message(command, phantom, tmp_path, c
     names = {"phantom": phantom, "file": file, "long": tmp_path / ("n" * 300)}
     assert lesionforge("--quiet", *(part.format_map(names) for part in command)) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), BrokenProcessPool("a process was terminated abruptly")])
+def test_memory_that_runs_out_is_explained(phantom, monkeypatch, capsys, error):
+    def load(*_):
+        raise error
+
+    monkeypatch.setattr(patches_file, "load", load)
+    assert lesionforge("inspect", phantom) == 2
+    assert capsys.readouterr().err.startswith("error: there must be memory for all processes")
+    with pytest.raises(type(error)):
+        cli.main(["--debug", "inspect", str(phantom)])

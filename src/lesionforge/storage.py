@@ -30,6 +30,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         reason = {
             errno.ENOSPC: full,
             errno.EDQUOT: "the disk quota is used up: free some space or choose another place",
+            errno.EFBIG: "the file would be larger than the file system or the session allows: choose another place",
             errno.EROFS: "the file system is read-only: choose another place",
             errno.EACCES: "permission is denied: choose another place or change its permissions",
             errno.EEXIST: blocked,

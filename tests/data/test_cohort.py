@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,3 +164,13 @@ def test_bad_cohorts_end_in_one_message(computed, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(StorageError, match="must not exist yet"):
         ingest(Found([good]), CohortPlan(cutter), tmp_path / "out")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+@pytest.mark.parametrize("name", ["images.npy", "masks.npy"])
+def test_a_disk_that_is_full_when_patches_are_joined_is_explained(computed, tmp_path, name):
+    (tmp_path / ".out.ingest").mkdir()
+    (tmp_path / ".out.ingest" / name).symlink_to("/dev/full")
+    with pytest.raises(StorageError, match="disk is full"):
+        ingest(Found([computed.Computed(3)]), CohortPlan(computed.Drawing()), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -76,6 +76,18 @@ def test_volumes_are_recognised_and_cut(volumes, tmp_path):
     assert (patches.images[:, 16, 16] > 0).all()
 
 
+def test_pictures_that_cannot_be_used_are_in_the_record(tmp_path):
+    for name in ("a/one.png", "b/two.png", "b/broken.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), len(name), dtype=np.uint8)).save(tmp_path / "in" / name)
+    (tmp_path / "in/b/broken.png").write_bytes(b"no picture")
+    path = ingest(tmp_path / "in", tmp_path / "out")
+    assert patches_file.load(path).labels.tolist() == ["a", "b"]
+    (skip,) = json.loads((path / "ingest.json").read_text())["skipped"]
+    assert skip["what"].endswith("broken.png")
+    assert skip["reason"]
+
+
 def test_of_several_formats_the_most_telling_is_taken(volumes, tmp_path):
     for place in ("a", "b"):
         (volumes / place).mkdir()

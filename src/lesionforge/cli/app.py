@@ -7,6 +7,7 @@ Heavy packages are imported by the verb that needs them, so that ``--help`` is q
 import shlex
 import sys
 import traceback
+from concurrent.futures import BrokenExecutor
 from typing import Annotated, NoReturn
 
 import typer
@@ -59,6 +60,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if error.filename is None or "--debug" in arguments:
             raise
         typer.echo(f"error: {error.filename} cannot be read or written: {error.strerror}.", err=True)
+        sys.exit(2)
+    except (MemoryError, BrokenExecutor):  # a process that takes too much memory is ended by the system
+        if "--debug" in arguments:
+            raise
+        typer.echo(
+            "error: there must be memory for all processes, but it ran out, or one was ended from outside: choose "
+            "fewer workers or smaller patches. The same command goes on with what is done.",
+            err=True,
+        )
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:

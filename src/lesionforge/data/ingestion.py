@@ -76,8 +76,9 @@ def ingest(
     source, about = source_at(path, request.format_, progress=progress)
     if isinstance(source, PatchSource):
         source = with_overrides(source, request.settings)
-        patches = source.patches(path, progress=progress)
+        patches, skipped = source.read(path, progress=progress)
         patches, record = _selected(patches, request, progress)
+        record["skipped"] = [asdict(skip) for skip in skipped]
         if request.size:
             patches = patches.centre_crop(request.size * len(patches.axes) if len(request.size) == 1 else request.size)
         return patches_file.save(patches, out, beside={RECORD: {"found": about, **record}})

@@ -125,6 +125,10 @@ class PatchSource(Source):
             They are not what the format says.
         """
 
+    def read(self, path: Path, *, progress: Progress = SILENT) -> tuple[Patches, Sequence[Skip]]:
+        """Read them, and what had to be left out: nothing, where a format is one file."""
+        return self.patches(path, progress=progress), ()
+
 
 def counted(skipped: Sequence[Skip]) -> dict[str, int]:
     """How many were skipped for each reason, most first."""

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from lesionforge.data.formats.file_tree import files_below
+from lesionforge.data.formats.file_tree import file_inside, files_below
 from lesionforge.errors import StorageError
 
 
@@ -56,3 +56,16 @@ def test_a_folder_that_may_be_listed_but_not_entered_is_left_out(tmp_path, monke
 def test_nothing_there_is_an_error(tmp_path):
     with pytest.raises(StorageError, match="there is none"):
         list(files_below(tmp_path / "nothing"))
+
+
+def test_a_name_in_a_foreign_file_leads_nowhere_else(tmp_path):
+    folder = tmp_path / "data"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "file").touch()
+    (folder / "good").symlink_to("file")
+    (folder / "out").symlink_to(tmp_path)
+    (folder / "self").symlink_to("self")
+    for name in ("file", "inner/file", "inner/../file", "good", "not there"):
+        assert file_inside(folder, name) == folder / name
+    for name in ("", "..", "../data2", "out", "out/file", "self", "/etc/passwd", "C:\\file", "a\0b", "a" * 5000):
+        assert file_inside(folder, name) is None, name

@@ -88,7 +88,10 @@ def test_same_arguments_give_the_same_scan_and_another_patient_another() -> None
     [
         ({"kind": "brain"}, "kind of phantom"),
         ({"patient": -1}, "patient must be a number from 0 up"),
-        ({"spacing_mm": (0.0, 1.0, 1.0)}, "spacing_mm must be three numbers above 0"),
+        ({"spacing_mm": (0.0, 1.0, 1.0)}, "spacing_mm must be three numbers from"),
+        ({"spacing_mm": (1e-3, 1e-3, 1e-3)}, "spacing_mm must be three numbers from"),
+        ({"spacing_mm": (1.0, 1e6, 1.0)}, "spacing_mm must be three numbers from"),
+        ({"spacing_mm": (1.0, 1.0, float("nan"))}, "spacing_mm must be three numbers from"),
         ({"shape": (4, 0, 4)}, "shape must be three numbers from 1 up"),
     ],
 )

@@ -14,6 +14,7 @@ from lesionforge.data.phantom.population import Patient, Population
 from lesionforge.errors import LesionForgeError
 
 FIELD_MM: Mapping[str, Point] = {"lung": (260.0, 300.0, 390.0), "liver": (180.0, 300.0, 390.0)}  # z, y, x
+SPACINGS_MM = 0.1, 20.0  # the finest and the coarsest: a lesion is to be seen, and a scan to fit into memory
 
 
 @dataclass(frozen=True)

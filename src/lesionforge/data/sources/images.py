@@ -70,6 +70,10 @@ class Images(PatchSource):
         return f"{count} pictures" if count else ""
 
     def patches(self, path: Path, *, progress: Progress = SILENT) -> Patches:
+        """Read the pictures that can be used: see `read`."""
+        return self.read(path, progress=progress)[0]
+
+    def read(self, path: Path, *, progress: Progress = SILENT) -> tuple[Patches, Sequence[Skip]]:
         """Read the pictures; those that cannot be used are left out, and how many for what reason is told.
 
         Raises
@@ -85,10 +89,11 @@ class Images(PatchSource):
         names = [_printable(file.relative_to(path).as_posix()) for file in files]
         patients = self._patients(names)
         masks = None if folder is None else _Masks(path, folder)
-        kept, pixels, marks = self._read(files, masks, progress)
+        skipped: list[Skip] = []
+        kept, pixels, marks = self._usable(files, masks, progress, skipped)
         if not self.patient:
             progress.say(NO_PATIENTS)
-        return Patches.of(
+        patches = Patches.of(
             np.stack(pixels),
             patient=[patients[i] for i in kept],
             scan=[names[i] for i in kept],
@@ -97,6 +102,7 @@ class Images(PatchSource):
             masks=None if masks is None else np.stack(marks),
             unit="HU" if self.hu else "u8",
         )
+        return patches, skipped
 
     def _masks_folder(self, path: Path) -> Path | None:
         masks = path / self.masks
@@ -116,11 +122,11 @@ class Images(PatchSource):
             )
         return patients
 
-    def _read(
-        self, files: Sequence[Path], masks: "_Masks | None", progress: Progress
+    def _usable(
+        self, files: Sequence[Path], masks: "_Masks | None", progress: Progress, skipped: list[Skip]
     ) -> tuple[list[int], list[NDArray[Any]], list[NDArray[np.uint8]]]:
-        """Return which files can be used, their pictures and, if there are, their masks."""
-        kept, pixels, marks, skipped = list[int](), list[NDArray[Any]](), list[NDArray[np.uint8]](), list[Skip]()
+        """Return which files can be used, their pictures and masks if there are; the others go into ``skipped``."""
+        kept, pixels, marks = list[int](), list[NDArray[Any]](), list[NDArray[np.uint8]]()
         with progress.work("pictures", len(files), unit="files") as advance:
             for number, file in enumerate(files):
                 advance(1)
