@@ -14,7 +14,7 @@ from lesionforge.data import patches_file
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.generators import checkpoint, methods
-from lesionforge.generators.contract import GenerativeMethod
+from lesionforge.generators.contract import Batch, GenerativeMethod, Moment
 from lesionforge.generators.state import TrainingPlan
 from lesionforge.generators.training import train
 from lesionforge.networks import parameter_count, seeded
@@ -22,8 +22,10 @@ from lesionforge.storage import read_json
 from lesionforge.synthesis.sample import sample
 
 # Whatever of these a method has as fields is made small, so that every method is quick to try.
-SMALL = {"batch_size": 8, "epochs": 2, "latent_size": 5, "generator_width": 16, "discriminator_width": 4, "width": 8}
+SMALL = {"epochs": 2, "latent_size": 5, "generator_width": 16, "discriminator_width": 4, "width": 8}
 SHAPE = (16, 16)
+CLASSES = ("non-solid", "solid")
+SHOWN = 8  # images that a step shows to the discriminator
 PLAN = TrainingPlan(
     images=80,
     seed=3,
@@ -43,15 +45,27 @@ pytestmark = [
 def method(name):
     kind = registry.class_named(methods, name, GenerativeMethod)
     fields = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{key: value for key, value in SMALL.items() if key in fields})
+    critic_steps = min(2, kind().critic_steps)
+    small = SMALL | {"critic_steps": critic_steps, "batch_size": SHOWN // critic_steps}
+    return kind(**{key: value for key, value in small.items() if key in fields})
 
 
 @pytest.fixture(scope="module")
-def patches():
+def labels(method):
+    """What the checkpoint of `trained` can be asked for."""
+    return CLASSES if method.conditional else ("solid",)
+
+
+@pytest.fixture(scope="module")
+def patches(labels):
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (12, *SHAPE)).astype(np.uint8)
     return Patches.of(
-        images, patient=[f"patient-{k // 2}" for k in range(12)], label="solid", unit="u8", spacing_mm=0.5
+        images,
+        patient=[f"patient-{k // 2}" for k in range(12)],
+        label=[labels[k % len(labels)] for k in range(12)],
+        unit="u8",
+        spacing_mm=0.5,
     )
 
 
@@ -66,17 +80,43 @@ def copied(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "copy")
 
 
+def build(method, shape=SHAPE):
+    return method.build(shape, len(CLASSES))
+
+
 @pytest.fixture
 def networks(method):
     with seeded("networks"):
-        return method.build(SHAPE)
+        return build(method)
+
+
+def moment(seed=0):
+    return Moment(1_000_000_000, torch.Generator().manual_seed(seed))  # all stages of a schedule are over
+
+
+def synthesised(method, generator, count, labels=None, shape=SHAPE):
+    latent = method.latent(count, torch.Generator().manual_seed(0))
+    labels = torch.arange(count) % len(CLASSES) if labels is None else labels
+    given = Batch(images=torch.zeros(count, 1, *shape), labels=labels)
+    return dataclasses.replace(given, images=method.synthesise(generator, latent, given, moment()))
 
 
 def batches(method, networks):
     """Real images, and fakes with the graph that made them."""
-    rng = torch.Generator().manual_seed(0)
-    real = torch.rand(method.batch_size, 1, *SHAPE, generator=rng) * 2 - 1
-    return real, networks["generator"](method.latent(method.batch_size, rng))
+    fake = synthesised(method, networks["generator"], SHOWN)
+    images = torch.rand(SHOWN, 1, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return dataclasses.replace(fake, images=images), fake
+
+
+def detached(batch, dtype=torch.float32):
+    return dataclasses.replace(batch, images=batch.images.detach().to(dtype))
+
+
+def losses_of(player, method, networks, real, fake):
+    with seeded("dropout"):
+        if player == "discriminator":
+            return method.discriminator_losses(networks, real, detached(fake, fake.images.dtype), moment())
+        return method.generator_losses(networks, fake, moment())
 
 
 def test_it_names_its_paper_and_its_published_settings_are_the_defaults(name):
@@ -97,10 +137,10 @@ def test_a_seed_decides_the_initial_weights(method):
     built = []
     for seed in (1, 1, 2):
         with seeded(seed):
-            built.append(torch.cat([p.flatten() for p in method.build(SHAPE).parameters()]))
+            built.append(torch.cat([p.flatten() for p in build(method).parameters()]))
     assert torch.equal(built[0], built[1])
     assert not torch.equal(built[0], built[2])
-    assert len(built[0]) == parameter_count(method.build(SHAPE))
+    assert len(built[0]) == parameter_count(build(method))
 
 
 def test_latent_vectors_follow_their_random_numbers_alone(method):
@@ -111,8 +151,8 @@ def test_latent_vectors_follow_their_random_numbers_alone(method):
 
 
 def test_images_have_the_asked_shape_and_lie_within_minus_one_and_one(method, networks):
-    _, fake = batches(method, networks)
-    assert fake.shape == (method.batch_size, 1, *SHAPE)
+    fake = synthesised(method, networks["generator"], 6).images
+    assert fake.shape == (6, 1, *SHAPE)
     assert fake.dtype == torch.float32
     assert -1 <= fake.min() < fake.max() <= 1
 
@@ -124,10 +164,21 @@ def test_a_shape_is_made_or_refused_by_name(method, shape):
     except LesionForgeError as error:
         assert "×".join(map(str, shape)) in str(error)  # noqa: PT017
         with pytest.raises(LesionForgeError):
-            method.build(shape)
+            build(method, shape)
     else:
-        rng = torch.Generator().manual_seed(0)
-        assert method.build(shape)["generator"](method.latent(2, rng)).shape == (2, 1, *shape)
+        made = synthesised(method, build(method, shape)["generator"], 2, shape=shape)
+        assert made.images.shape == (2, 1, *shape)
+
+
+def test_only_a_conditional_method_looks_at_labels(method, networks):
+    generator = networks["generator"].eval()
+    first, second = (synthesised(method, generator, 4, torch.full((4,), label)).images for label in (0, 1))
+    assert torch.equal(first, second) != method.conditional
+
+
+@pytest.mark.parametrize("images_seen", [0, 1, 1000, 10**9])
+def test_a_batch_holds_images_at_any_time(method, images_seen):
+    assert method.batch_size_at(images_seen) >= 1
 
 
 def test_one_pixel_is_refused(method):
@@ -138,11 +189,9 @@ def test_one_pixel_is_refused(method):
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 def test_every_parameter_learns_from_its_own_players_losses_and_none_from_the_others(method, networks, player):
     real, fake = batches(method, networks)
-    if player == "discriminator":
-        losses = method.discriminator_losses(networks, real, fake.detach())
-    else:
+    if player == "generator":
         networks["discriminator"].requires_grad_(False)
-        losses = method.generator_losses(networks, fake)
+    losses = losses_of(player, method, networks, real, fake)
     assert losses
     sum(losses.values()).backward()
     for name, parameter in networks.named_parameters():
@@ -151,26 +200,30 @@ def test_every_parameter_learns_from_its_own_players_losses_and_none_from_the_ot
         assert learns == own, name
 
 
-def test_losses_are_finite_scalars_that_agree_with_themselves_in_double_precision(method, networks):
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+def test_losses_are_finite_scalars_that_agree_with_themselves_in_double_precision(method, networks, player):
     real, fake = batches(method, networks)
-    found = {
-        **method.discriminator_losses(networks, real, fake.detach()),
-        **method.generator_losses(networks, fake),
-    }
-    networks.double()
-    real, fake = real.double(), fake.detach().double()
-    expected = {**method.discriminator_losses(networks, real, fake), **method.generator_losses(networks, fake)}
+    found = losses_of(player, method, networks, real, fake)
+    real, fake = detached(real, torch.float64), detached(fake, torch.float64)
+    expected = losses_of(player, method, networks.double(), real, fake)
+    assert found.keys() == expected.keys()
     for name, loss in found.items():
         assert loss.shape == ()
         assert torch.isfinite(loss)
         assert loss.item() == pytest.approx(expected[name].item(), rel=1e-5, abs=1e-6)
 
 
-def test_training_leaves_a_checkpoint_of_the_averaged_generator(method, patches, trained):
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+def test_losses_follow_the_random_numbers_of_their_moment(method, networks, player):
+    first, again = (losses_of(player, method, networks, *batches(method, networks)) for _ in range(2))
+    assert {name: loss.item() for name, loss in first.items()} == {name: loss.item() for name, loss in again.items()}
+
+
+def test_training_leaves_a_checkpoint_of_the_averaged_generator(method, patches, trained, labels):
     opened = checkpoint.load(trained)
     assert opened.method == method
     assert opened.images_seen == PLAN.images
-    assert (opened.subject.shape, opened.subject.label) == (SHAPE, "solid")
+    assert (opened.subject.shape, opened.subject.labels) == (SHAPE, labels)
     assert opened.subject.exposure == patches.exposure
     (state,) = trained.glob("training-*.safetensors")
     kept = load_file(state)
@@ -233,6 +286,64 @@ def test_a_row_of_a_sample_does_not_depend_on_how_many_are_drawn(trained):
     assert not np.array_equal(sample(opened, 20, seed=2).images, many.images)
 
 
+def test_a_sample_is_of_the_class_that_was_asked_for(trained, labels):
+    opened = checkpoint.load(trained)
+    assert sample(opened, 5).labels.tolist() == [labels[k % len(labels)] for k in range(5)]
+    asked = {label: sample(opened, 5, label=label) for label in labels}
+    for label, drawn in asked.items():
+        assert drawn.labels.tolist() == [label] * 5
+    assert len({drawn.images.tobytes() for drawn in asked.values()}) == len(labels)
+    with pytest.raises(LesionForgeError, match=f"makes {' or '.join(labels)} lesions, but 'cyst'"):
+        sample(opened, 1, label="cyst")
+
+
+@pytest.fixture(scope="module")
+def two_kinds():
+    """Patches of two classes that one look at the middle tells apart: a bright or a dark blob on grey."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:8, :8]
+    blob = np.exp(-((y - 3.5) ** 2 + (x - 3.5) ** 2) / 6)
+    sign = np.tile([-1, 1], 100)
+    images = 128 + sign[:, None, None] * blob * rng.uniform(60, 110, (200, 1, 1)) + rng.normal(0, 8, (200, 8, 8))
+    label = np.where(sign > 0, "bright", "dark")
+    return Patches.of(
+        images.clip(0, 255).astype(np.uint8), patient=[f"p{k}" for k in range(200)], label=label, unit="u8"
+    )
+
+
+def test_two_kinds_of_lesions_are_both_made_and_each_where_it_is_asked_for(method, two_kinds, tmp_path):
+    never = 10**6
+    plan = TrainingPlan(
+        images=16_000, seed=1, average_half_life_images=500, grid_every_images=never, checkpoint_every_images=never
+    )
+    quick = {"generator_width": 32, "discriminator_width": 8, "latent_size": 8, "learning_rate": 1e-3}
+    fields = {field.name for field in dataclasses.fields(method)}
+    learner = dataclasses.replace(
+        method, batch_size=32 // method.critic_steps, **{key: value for key, value in quick.items() if key in fields}
+    )
+    opened = checkpoint.load(train(learner, two_kinds, tmp_path / "out", plan=plan, device="cpu"))
+    drawn = sample(opened, 200)
+    contrast = drawn.images[:, 3:5, 3:5].mean(axis=(1, 2)) - drawn.images[:, ::7, ::7].mean(axis=(1, 2))
+    is_bright, is_dark = contrast > 20, contrast < -20  # of the real ones, all: their contrast is 45 or more
+    assert (is_bright | is_dark).mean() > 0.8  # one network makes both kinds, and so makes some between them
+    assert 0.25 < is_bright.mean() < 0.75
+    if method.conditional:
+        assert is_bright[drawn.labels == "bright"].mean() > 0.9
+        assert is_dark[drawn.labels == "dark"].mean() > 0.9
+
+
+@pytest.mark.parametrize("labels_given", [["solid"] * 4, ["", "", "solid", "non-solid"], [""] * 4], ids=str)
+def test_a_conditional_method_refuses_patches_that_do_not_say_two_classes(method, patches, tmp_path, labels_given):
+    few = patches.rows([0, 1, 2, 3]).with_columns(label=labels_given)
+    if method.conditional:
+        with pytest.raises(LesionForgeError, match="two labels or more"):
+            train(method, few, tmp_path / "out", plan=PLAN, device="cpu")
+        assert not (tmp_path / "out").exists()
+    else:
+        opened = checkpoint.load(train(method, few, tmp_path / "out", plan=PLAN, device="cpu"))
+        assert opened.subject.labels == tuple({*labels_given} - {""} if len({*labels_given} - {""}) == 1 else ())
+
+
 def rewritten(folder, change):
     manifest = read_json(folder / checkpoint.MANIFEST, of="a checkpoint")
     change(manifest)
@@ -244,7 +355,7 @@ def rewritten(folder, change):
     [
         lambda manifest: manifest["subject"]["exposure"].update(patients=[], pixels=[]),
         lambda manifest: manifest["subject"]["exposure"]["patients"].pop(),
-        lambda manifest: manifest["subject"].update(label="non-solid"),
+        lambda manifest: manifest["subject"].update(labels=["other"]),
         lambda manifest: manifest["subject"]["window"].update(low=-500.0),
         lambda manifest: manifest["settings"].update(batch_size=9),
         lambda manifest: manifest.update(method="other"),

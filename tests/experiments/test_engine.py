@@ -260,7 +260,7 @@ def test_no_generator_has_seen_its_folds_test_or_validation_patients(finished, c
             seen = set(subject["exposure"]["patients"])
             assert seen.isdisjoint(tested["patient"])
             assert seen.isdisjoint(map(patient_digest, cohort.patients.iloc[split.validation]))
-            training = cohort.rows(split.train).with_label(subject["label"])
+            training = cohort.rows(split.train).with_label(subject["labels"][0])
             assert seen == set(map(patient_digest, training.patients))
 
 

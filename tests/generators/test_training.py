@@ -1,6 +1,6 @@
 import errno
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError, TrainingDivergedError
 from lesionforge.generators import checkpoint, training
+from lesionforge.generators.methods.acgan import ACGAN
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.generators.state import TrainingPlan, TrainingState
 from lesionforge.generators.training import read_log, train
@@ -103,7 +104,11 @@ def test_each_epoch_shows_every_patch_once_and_a_batch_may_reach_over_its_end(pa
     run = TrainingState(
         replace(METHOD, batch_size=6), patches, window=WINDOWS["lung"], plan=PLAN, device=torch.device("cpu")
     )
-    shown = torch.cat([run._real_batch(number) for number in range(8)]).squeeze(1).numpy()
+    batches = []
+    for _ in range(8):
+        batches.append(run._real_batch(6))
+        run.images_seen += 6
+    shown = torch.cat([batch.images for batch in batches]).squeeze(1).numpy()
     known = WINDOWS["lung"].to_symmetric(patches.images)
     rows = [int(np.flatnonzero((known == image).all(axis=(1, 2)))[0]) for image in shown]
     assert len(patches) == 16
@@ -115,6 +120,89 @@ def test_each_epoch_shows_every_patch_once_and_a_batch_may_reach_over_its_end(pa
 def test_a_batch_larger_than_the_training_set_is_filled_from_further_epochs(patches, tmp_path):
     train(METHOD, patches.rows([0, 1, 2]), tmp_path / "out", plan=PLAN, device="cpu")
     assert checkpoint.load(tmp_path / "out").images_seen == 80
+
+
+@dataclass(frozen=True)
+class Growing(DCGAN):
+    """Shows fewer images at once as it goes on, and lets its discriminator step three times."""
+
+    critic_steps: int = 3
+
+    def batch_size_at(self, images_seen):
+        return 8 if images_seen < 40 else 5 if images_seen < 70 else 2
+
+
+GROWING = Growing(generator_width=16, discriminator_width=4, latent_size=5)
+
+
+def test_batches_may_shrink_and_the_discriminator_may_step_more_often(patches):
+    method = GROWING
+    run = TrainingState(method, patches, window=WINDOWS["lung"], plan=PLAN, device=torch.device("cpu"))
+    shown = [run.step() for _ in range(5)]
+    assert shown == [24, 8 + 8 + 5, 15, 5 + 5 + 2, 6]
+    assert (run.images_seen, run.batches_seen) == (78, 15)
+    steps = {player: int(o.state_dict()["state"][0]["step"]) for player, o in run.optimisers.items()}
+    assert steps == {"generator": 5, "discriminator": 15}
+
+
+def test_the_mean_of_a_term_is_over_its_own_steps(patches, monkeypatch):
+    one = torch.ones((), requires_grad=True)
+    monkeypatch.setattr(DCGAN, "discriminator_losses", lambda *_: {"discriminator_one": one * 1})
+    monkeypatch.setattr(DCGAN, "generator_losses", lambda *_: {"generator_two": one * 2})
+    run = TrainingState(GROWING, patches, window=WINDOWS["lung"], plan=PLAN, device=torch.device("cpu"))
+    run.step()
+    run.step()
+    assert run.take_mean_losses() == pytest.approx({"discriminator_one": 1, "generator_two": 2})
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+def test_with_shrinking_batches_resumed_equals_uninterrupted(patches, tmp_path, stop_after, killed, step):
+    plan = replace(PLAN, checkpoint_every_images=10, log_every_images=10)
+    whole = train(GROWING, patches, tmp_path / "whole", plan=plan, device="cpu")
+    with pytest.raises(killed):
+        train(GROWING, patches, tmp_path / "out", plan=plan, device="cpu", progress=stop_after(step))
+    train(GROWING, patches, tmp_path / "out", plan=plan, device="cpu", resume=True)
+    for file in (checkpoint.WEIGHTS, "log.jsonl"):
+        assert (tmp_path / "out" / file).read_bytes() == (whole / file).read_bytes()
+
+
+def test_every_batch_has_its_own_random_numbers(patches, monkeypatch):
+    """Noise, lines of a penalty, dropout: none is drawn twice, neither within a step nor between steps."""
+    drawn = {"moment": [], "latent": [], "torch": []}
+    latent, losses = DCGAN.latent, DCGAN.discriminator_losses
+
+    def spy_latent(self, count, rng):
+        drawn["latent"].append(rng.initial_seed())
+        return latent(self, count, rng)
+
+    def spy_losses(self, networks, real, fake, moment):
+        drawn["moment"].append(moment.rng.initial_seed())
+        drawn["torch"].append(torch.initial_seed())
+        return losses(self, networks, real, fake, moment)
+
+    monkeypatch.setattr(DCGAN, "latent", spy_latent)
+    monkeypatch.setattr(DCGAN, "discriminator_losses", spy_losses)
+    run = TrainingState(GROWING, patches, window=WINDOWS["lung"], plan=PLAN, device=torch.device("cpu"))
+    run.step()
+    run.step()
+    assert len({seed for seeds in drawn.values() for seed in seeds}) == 3 * 6
+
+
+def test_a_batch_brings_labels_and_masks(patches):
+    masked = Patches(patches.images, patches.table, masks=(patches.images > -600).astype(np.uint8))
+    one = TrainingState(METHOD, masked, window=WINDOWS["lung"], plan=PLAN, device=torch.device("cpu"))
+    batch = one._real_batch(16)
+    known = WINDOWS["lung"].from_symmetric(batch.images.numpy())
+    np.testing.assert_array_equal(batch.masks.numpy() == 1, known.round() > -600)
+    assert batch.labels.tolist() == [-1] * 16  # dcgan does not tell the two classes apart
+    conditional = ACGAN(batch_size=8, generator_width=16, discriminator_width=4)
+    plain = Patches(patches.images, patches.table)
+    two = TrainingState(conditional, plain, window=WINDOWS["lung"], plan=PLAN, device=torch.device("cpu"))
+    batch = two._real_batch(16)
+    assert batch.masks is None
+    pixels = WINDOWS["lung"].to_symmetric(patches.images)
+    rows = [int(np.flatnonzero((pixels == image).all(axis=(1, 2)))[0]) for image in batch.images.squeeze(1).numpy()]
+    assert [two.labels[number] for number in batch.labels.tolist()] == patches.labels[rows].tolist()
 
 
 def test_without_a_number_of_images_it_trains_for_the_methods_epochs(patches, tmp_path):
@@ -236,10 +324,10 @@ def losing(monkeypatch, term, step, lose):
     """From ``step`` on, ``lose`` changes a term of the losses."""
     original, calls = getattr(DCGAN, f"{term.split('_')[0]}_losses"), []
 
-    def losses(self, networks, *images):
+    def losses(self, networks, *batches_and_moment):
         calls.append(1)
-        found = original(self, networks, *images)
-        return found | {term: lose(found[term], images[-1])} if len(calls) >= step else found
+        found = original(self, networks, *batches_and_moment)
+        return found | {term: lose(found[term], batches_and_moment[-2].images)} if len(calls) >= step else found
 
     monkeypatch.setattr(DCGAN, f"{term.split('_')[0]}_losses", losses)
 

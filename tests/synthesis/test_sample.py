@@ -99,7 +99,7 @@ def test_the_label_may_be_said_but_not_changed(opened):
     assert sample(opened, 1, label="malignant").digest == sample(opened, 1).digest
     with pytest.raises(LesionForgeError, match="makes malignant lesions, but 'benign'"):
         sample(opened, 1, label="benign")
-    unlabelled = replace(opened, subject=replace(opened.subject, label=""))
+    unlabelled = replace(opened, subject=replace(opened.subject, labels=()))
     with pytest.raises(LesionForgeError, match="makes unlabelled lesions"):
         sample(unlabelled, 1, label="benign")
 

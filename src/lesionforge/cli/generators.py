@@ -52,7 +52,7 @@ def sample(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder that `train` made.")],
     out: Out,
     n: Annotated[int, typer.Option("--n", min=1, help="How many patches.")] = 1000,
-    label: Annotated[str | None, typer.Option(help="Must be the class that the checkpoint makes.")] = None,
+    label: Annotated[str | None, typer.Option(help="Class to make, where the checkpoint can choose.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:

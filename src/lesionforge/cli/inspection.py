@@ -73,7 +73,7 @@ def _checkpoint(path: Path, png: Path | None, window: str) -> dict[str, Any]:
     if png:
         _draw_patches(draw(checkpoint.load(path), 64), png, window)
     return {key: manifest[key] for key in ("id", "method", "settings", "images_seen")} | {
-        "label": subject["label"],
+        "label": " or ".join(subject["labels"]),
         "shape": subject["shape"],
         "patients_seen": len(subject["exposure"]["patients"]),
     }

@@ -1,6 +1,6 @@
 """A generator on disk: weights, and everything that its samples must say of themselves.
 
-A checkpoint is a folder: ``checkpoint.json`` (method and settings, patch size, window, label, spacing, how many
+A checkpoint is a folder: ``checkpoint.json`` (method and settings, patch size, window, labels, spacing, how many
 images were shown, and the exposure: all patients that it was trained on, as digests) and ``generator.safetensors``
 (the averaged generator). While training goes on, ``training-N.safetensors`` beside them holds what a resumed run
 needs. Its id is a digest of all that, so that neither weights nor exposure can be exchanged unnoticed.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lesionforge import registry, settings, storage
 from lesionforge.data.exposure import Exposure
@@ -23,7 +23,7 @@ from lesionforge.networks import channels_last, load_state, load_tensors
 from lesionforge.storage import check_files, digest
 
 FORMAT = "lesionforge-generator"
-VERSION = 1
+VERSION = 2
 MANIFEST = "checkpoint.json"
 WEIGHTS = "generator.safetensors"
 
@@ -34,9 +34,14 @@ class Subject:
 
     shape: tuple[int, ...]  # pixels an axis
     window: Window
-    label: str  # empty: of any class
+    labels: tuple[str, ...]  # the classes that can be asked for, sorted; one, or none (of any), if there is no choice
     spacing_mm: tuple[float | None, ...]  # median of the training set, an axis; None where unknown
     exposure: Exposure
+
+    @property
+    def label(self) -> str:
+        """The class of whatever is made; empty if it is of any class or can be chosen."""
+        return self.labels[0] if len(self.labels) == 1 else ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -48,7 +53,7 @@ class Subject:
         return cls(
             tuple(value["shape"]),
             Window(**value["window"]),
-            value["label"],
+            tuple(value["labels"]),
             tuple(value["spacing_mm"]),
             Exposure.from_json(value["exposure"]),
         )
@@ -96,13 +101,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> Checkpoint:
     method_class = registry.class_named(methods, manifest["method"], GenerativeMethod)  # type: ignore[type-abstract]
     method = settings.from_json(method_class, manifest["settings"])
     subject = Subject.from_json(manifest["subject"])
-    generator = method.build(subject.shape)["generator"]
+    generator = method.build(subject.shape, len(subject.labels))["generator"]
     load_state(generator, load_tensors(path / WEIGHTS), of=f"{manifest['method']} in {path}")
     channels_last(generator.to(device)).eval().requires_grad_(False)
     return Checkpoint(manifest["id"], method, subject, manifest["images_seen"], generator)
-
-
-@torch.no_grad()
-def generate(generator: nn.Module, latent: Tensor) -> Tensor:
-    """[B, Z] → [B, 1, *shape] in [−1, 1]."""
-    return generator(latent)  # type: ignore[no-any-return]

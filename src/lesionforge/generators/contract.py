@@ -2,12 +2,16 @@
 
 A method holds hyper-parameters and no weights, so that it can be compared, hashed and written to JSON. It knows
 nothing of loops, devices, files or averaging: `generators.training` does all that, the same for every method.
+
+What differs between GANs beyond networks and losses is said here, so that the loop need not ask which method it
+trains: how often the discriminator steps, how many images a batch holds as training goes on, which classes there
+are, and how a generator turns random numbers and a condition into images at a given moment of the training.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +21,30 @@ from lesionforge.settings import Count
 # B batch, Z latent size, H W pixels. Images are [B, 1, H, W] in [−1, 1].
 
 Networks = nn.ModuleDict
+Player = Literal["generator", "discriminator"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What is settled about images before they are made."""
+
+    labels: Tensor  # [B] int64: number of the class among the method's classes; −1 where it tells none apart
+    masks: Tensor | None = None  # [B, 1, *shape], 1 in the lesion; None where the patches have none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(Condition):
+    """Images, and what they fulfil. Fakes fulfil what the real images of their step do."""
+
+    images: Tensor
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When something happens."""
+
+    images_seen: int  # by the discriminator, before this batch; of a finished training: all
+    rng: torch.Generator  # of this batch alone, on its device: points of a gradient penalty, augmentation, noise
 
 
 @dataclass(frozen=True)
@@ -24,19 +52,24 @@ class GenerativeMethod(ABC):
     """Base of every method in ``generators/methods``; the fields of a subclass are its hyper-parameters."""
 
     paper: ClassVar[str]
+    conditional: ClassVar[bool] = False  # makes the class it is asked for, and learns from several at once
     batch_size: Count = 64
     epochs: Count = 1
+    critic_steps: Count = 1  # steps of the discriminator, each on its own real and fake batch, to one of the generator
 
     @abstractmethod
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise LesionForgeError if patches of this shape (pixels an axis) cannot be made."""
 
     @abstractmethod
-    def build(self, shape: tuple[int, ...]) -> Networks:
-        """Make the ``generator`` and the ``discriminator``, with their initial weights."""
+    def build(self, shape: tuple[int, ...], classes: int) -> Networks:
+        """Make the ``generator`` and the ``discriminator``, with their initial weights.
+
+        ``classes`` counts those that a conditional method tells apart; the others need not look at it.
+        """
 
     @abstractmethod
-    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimiser(self, player: Player, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Make the optimiser of one player."""
 
     @abstractmethod
@@ -44,9 +77,25 @@ class GenerativeMethod(ABC):
         """Draw ``count`` latent vectors, [count, Z], on the device of ``rng``."""
 
     @abstractmethod
-    def discriminator_losses(self, networks: Networks, real: Tensor, fake: Tensor) -> Mapping[str, Tensor]:
+    def discriminator_losses(
+        self, networks: Networks, real: Batch, fake: Batch, moment: Moment
+    ) -> Mapping[str, Tensor]:
         """Return the terms that the discriminator's step minimises the sum of. ``fake`` is detached."""
 
     @abstractmethod
-    def generator_losses(self, networks: Networks, fake: Tensor) -> Mapping[str, Tensor]:
+    def generator_losses(self, networks: Networks, fake: Batch, moment: Moment) -> Mapping[str, Tensor]:
         """Return the terms that the generator's step minimises the sum of."""
+
+    def synthesise(
+        self,
+        generator: nn.Module,
+        latent: Tensor,
+        condition: Condition,  # noqa: ARG002 (for methods that have conditions)
+        moment: Moment,  # noqa: ARG002 (for methods that change as training goes on, or draw further noise)
+    ) -> Tensor:
+        """[B, Z] → [B, 1, *shape] in [−1, 1], whatever resolution the training has reached by ``moment``."""
+        return generator(latent)  # type: ignore[no-any-return]
+
+    def batch_size_at(self, images_seen: int) -> int:  # noqa: ARG002 (for methods whose batches change)
+        """Images in a batch of the discriminator once so many were shown to it."""
+        return self.batch_size

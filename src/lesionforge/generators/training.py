@@ -2,7 +2,7 @@
 
 A GAN is networks and losses; everything else is here: the order of the steps, averaging, checkpoints, pictures,
 the log, and the watch for numbers that stop being finite. All randomness is derived from the seed and the number
-of the step, so a run that was killed continues to the same result, bit for bit on the same machine.
+of the batch, so a run that was killed continues to the same result, bit for bit on the same machine.
 
 A run's folder holds ``training.json`` and ``training-N.safetensors`` (all that a continued run needs),
 ``log.jsonl``, ``grids/synthetic_N.png`` and, when it is finished, the checkpoint (see `generators.checkpoint`).
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from lesionforge import registry, settings
 from lesionforge.data.contact_sheet import contact_sheet, save_png
@@ -27,11 +28,10 @@ from lesionforge.generators.checkpoint import (
     VERSION,
     WEIGHTS,
     Subject,
-    generate,
     identify,
     read_manifest,
 )
-from lesionforge.generators.contract import GenerativeMethod
+from lesionforge.generators.contract import Condition, GenerativeMethod, Moment
 from lesionforge.generators.state import TrainingPlan, TrainingState
 from lesionforge.networks import choose_device, load_tensors, save_tensors, seeded, torch_generator
 from lesionforge.progress import SILENT, Progress
@@ -94,6 +94,12 @@ def read_log(out: Path) -> list[dict[str, float]]:
 def _check(method: GenerativeMethod, patches: Patches, window: Window) -> None:
     if len(patches) < 2:
         raise LesionForgeError(f"a generator needs at least 2 patches to learn from, but {len(patches)} came.")
+    if method.conditional and (len(patches.classes) < 2 or "" in patches.labels):
+        came = ", ".join(repr(label) for label in sorted(set(patches.labels.tolist())))
+        raise LesionForgeError(
+            f"{registry.name_of(method)} learns to tell classes apart: patches must have two labels or more and none "
+            f"without, but their labels are {came}. Leave out --label, or choose a method that makes one class."
+        )
     method.check_shape(patches.shape)
     lowest, highest = patches.images.min(), patches.images.max()
     if lowest == highest or highest <= window.low or lowest >= window.high:
@@ -131,17 +137,17 @@ class _Run:
 
         A checkpoint that an earlier, shorter training left stays as it is until this one ends.
         """
-        state, plan, batch = self.state, self.state.plan, self.state.method.batch_size
+        state, plan = self.state, self.state.plan
         due = {
             self.log: plan.log_every_images,
             self.draw_grid: plan.grid_every_images,
             self.save: plan.checkpoint_every_images,
         }
         while state.images_seen < total:
-            state.step()
-            advance(batch)
+            shown = state.step()
+            advance(shown)
             for action, every_images in due.items():
-                if state.images_seen >= total or state.images_seen % every_images < batch:
+                if state.images_seen >= total or state.images_seen % every_images < shown:
                     self.require_finite()
                     action()
         if not self._is_finished():
@@ -179,11 +185,16 @@ class _Run:
     def _write_log(self) -> None:
         write_text(self.out / LOG, "".join(json.dumps(row) + "\n" for row in self.rows))
 
+    @torch.no_grad()
     def draw_grid(self) -> None:
-        """Save a sheet of samples of the averaged generator, always from the same latent vectors."""
+        """Save a sheet of samples of the averaged generator, always from the same latent vectors; classes in turn."""
         state = self.state
-        latent = state.method.latent(GRID_PATCHES, torch_generator(state.device, state.plan.seed, "grid"))
-        values = generate(state.average, latent).squeeze(1).cpu().numpy()
+        rng = torch_generator(state.device, state.plan.seed, "grid")
+        latent = state.method.latent(GRID_PATCHES, rng)
+        labels = torch.arange(GRID_PATCHES, device=state.device) % max(1, len(state.labels))
+        moment = Moment(state.images_seen, rng)
+        made = state.method.synthesise(state.average, latent, Condition(labels=labels), moment)
+        values = made.squeeze(1).cpu().numpy()
         sheet = contact_sheet(state.window.from_symmetric(values), state.window)
         save_png(self.out / GRIDS / f"synthetic_{state.images_seen:09d}.png", sheet)
 
@@ -255,5 +266,4 @@ def _subject(state: TrainingState) -> Subject:
     patches = state.patches
     spacing = patches.spacing_mm
     medians = [None if np.isnan(column).all() else float(np.nanmedian(column)) for column in spacing.T]
-    label = patches.classes[0] if len(patches.classes) == 1 else ""
-    return Subject(patches.shape, state.window, label, tuple(medians), patches.exposure)
+    return Subject(patches.shape, state.window, state.labels, tuple(medians), patches.exposure)

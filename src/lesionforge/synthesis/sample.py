@@ -6,12 +6,14 @@ trained on, so that a classifier which learns from these rows cannot be scored o
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lesionforge.data.hounsfield import as_stored
 from lesionforge.data.patch_table import Array
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError
-from lesionforge.generators.checkpoint import Checkpoint, generate
+from lesionforge.generators.checkpoint import Checkpoint
+from lesionforge.generators.contract import Condition, Moment
 from lesionforge.networks import torch_generator
 from lesionforge.progress import SILENT, Progress
 
@@ -29,7 +31,8 @@ def sample(
     Parameters
     ----------
     label
-        Must be the class that the checkpoint was trained on, where it was trained on one; left out, it is that.
+        One of the classes that the checkpoint can be asked for. Left out, it is that of a checkpoint that makes one;
+        one that can choose makes its classes in turn.
 
     Raises
     ------
@@ -39,24 +42,28 @@ def sample(
     subject, identity = checkpoint.subject, checkpoint.id
     if count < 1:
         raise LesionForgeError(f"the number of samples must be 1 or more, but {count} came.")
-    if label not in (None, subject.label):
+    if label is not None and label not in (subject.labels or ("",)):
         raise LesionForgeError(
-            f"this checkpoint makes {subject.label or 'unlabelled'} lesions, but {label!r} was asked for: "
-            "train a generator on that class."
+            f"this checkpoint makes {' or '.join(subject.labels) or 'unlabelled'} lesions, but {label!r} was asked "
+            "for: train a generator on that class."
         )
+    # Number of the class of each row; the last batch may draw more than are kept.
+    batch = checkpoint.method.batch_size_at(checkpoint.images_seen)
+    numbers = np.arange(count + batch) % max(1, len(subject.labels))
+    if label:
+        numbers[:] = subject.labels.index(label)
     images = np.empty((count, *subject.shape), np.int16 if subject.window.unit == "HU" else np.float32)
-    batch = checkpoint.method.batch_size
-    with progress.work(f"sampling {subject.label}".strip(), count, unit="patches") as advance:
+    with progress.work(f"sampling {label or subject.label}".strip(), count, unit="patches") as advance:
         for start in range(0, count, batch):
             # Always whole batches: in a shorter one convolutions would sum in another order, and rows differ a little.
             rows = images[start : start + batch]
-            rows[:] = _draw(checkpoint, seed, range(start, start + batch))[: len(rows)]
+            rows[:] = _draw(checkpoint, seed, start, numbers[start : start + batch])[: len(rows)]
             advance(len(rows))
     source = f"synthetic:{identity}"
     real = Patches.of(
         images,
         patient=[source] * count,
-        label=subject.label,
+        label=[(subject.labels or ("",))[number] for number in numbers[:count]],
         spacing_mm=[np.nan if spacing is None else spacing for spacing in subject.spacing_mm],
         unit=subject.window.unit,
         sample_seed=seed,
@@ -66,9 +73,15 @@ def sample(
     return Patches(images, table, unit=subject.window.unit, generators={identity: subject.exposure})
 
 
-def _draw(checkpoint: Checkpoint, seed: int, numbers: range) -> Array:
-    device = next(checkpoint.generator.parameters()).device
-    latent = [checkpoint.method.latent(1, torch_generator(device, seed, "sample", k)) for k in numbers]
-    values = generate(checkpoint.generator, torch.cat(latent)).squeeze(1).cpu().numpy()
+@torch.no_grad()
+def _draw(checkpoint: Checkpoint, seed: int, start: int, labels: NDArray[np.int64]) -> Array:
+    """Draw a batch whose first row is row ``start`` of the seed."""
+    generator, method = checkpoint.generator, checkpoint.method
+    device = next(generator.parameters()).device
+    rows = range(start, start + len(labels))
+    latent = torch.cat([method.latent(1, torch_generator(device, seed, "sample", row)) for row in rows])
+    moment = Moment(checkpoint.images_seen, torch_generator(device, seed, "sample batch", start))
+    condition = Condition(labels=torch.from_numpy(labels).to(device))
+    values = method.synthesise(generator, latent, condition, moment).squeeze(1).cpu().numpy()
     intensities = checkpoint.subject.window.from_symmetric(values)
     return as_stored(intensities) if checkpoint.subject.window.unit == "HU" else intensities

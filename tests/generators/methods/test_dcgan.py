@@ -4,17 +4,19 @@ import torch
 from torch import nn
 
 from lesionforge.errors import LesionForgeError
+from lesionforge.generators.contract import Batch, Moment
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.networks import parameter_count, seeded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PUBLISHED = (64, 64)
+MOMENT = Moment(0, torch.Generator())
 
 
 @pytest.fixture(scope="module")
 def published():
     with seeded("published"):
-        return DCGAN().build(PUBLISHED)
+        return DCGAN().build(PUBLISHED, 1)
 
 
 def of_kind(network, *kinds):
@@ -74,14 +76,14 @@ def test_latent_vectors_are_uniform_between_minus_one_and_one():
 
 
 def test_the_optimiser_is_adam_as_published():
-    group = DCGAN().optimiser([nn.Parameter(torch.zeros(1))]).param_groups[0]
+    group = DCGAN().optimiser("generator", [nn.Parameter(torch.zeros(1))]).param_groups[0]
     assert (group["lr"], group["betas"], group["weight_decay"]) == (2e-4, (0.5, 0.999), 0)
 
 
 def test_losses_are_binary_cross_entropy_worked_out_in_double_precision():
     method = DCGAN(generator_width=16, discriminator_width=4)
     with seeded("losses"):
-        networks = method.build((16, 16)).double()
+        networks = method.build((16, 16), 1).double()
         networks["discriminator"][-2].weight.data *= 30  # logits far from 0, where the form of the formula matters
         real, fake = torch.rand(2, 8, 1, 16, 16, dtype=torch.float64) * 2 - 1
 
@@ -93,15 +95,22 @@ def test_losses_are_binary_cross_entropy_worked_out_in_double_precision():
         "discriminator_fake": -np.log(1 - probability_of_real(fake)).mean(),
         "generator": -np.log(probability_of_real(fake)).mean(),
     }
-    found = {**method.discriminator_losses(networks, real, fake), **method.generator_losses(networks, fake)}
+    real, fake = (Batch(images=images, labels=torch.zeros(8, dtype=torch.int64)) for images in (real, fake))
+    found = {
+        **method.discriminator_losses(networks, real, fake, MOMENT),
+        **method.generator_losses(networks, fake, MOMENT),
+    }
     assert {name: float(loss.detach()) for name, loss in found.items()} == pytest.approx(expected, rel=1e-12)
 
 
 def test_losses_stay_finite_where_a_sigmoid_would_saturate():
     networks = nn.ModuleDict({"discriminator": nn.Flatten(0)})
-    sure = torch.tensor([1000.0])
-    assert float(DCGAN().discriminator_losses(networks, -sure, sure)["discriminator_real"]) == 1000
-    assert float(DCGAN().generator_losses(networks, -sure)["generator"]) == 1000
+    right, wrong = (
+        Batch(images=torch.full((1, 1, 1, 1), value), labels=torch.zeros(1, dtype=torch.int64))
+        for value in (1000.0, -1000.0)
+    )
+    assert float(DCGAN().discriminator_losses(networks, wrong, right, MOMENT)["discriminator_real"]) == 1000
+    assert float(DCGAN().generator_losses(networks, wrong, MOMENT)["generator"]) == 1000
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (48, 48), (64, 32), (64,), (64, 64, 64)], ids=str)
