@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm, t, ttest_ind
 
 from lesionforge.errors import LesionForgeError
 from lesionforge.evaluation import bootstrap as ours
@@ -51,8 +51,27 @@ def test_interval_agrees_with_scipy_bca():
     by_row = values[np.argsort(predictions.patient)]  # draws number patients in the order of their digests
     draws = PatientDraws.of(predictions, resamples=20_000, seed=1)
     statistic = draws.apply(lambda w: {"mean": (w[:, np.argsort(predictions.patient)] @ by_row) / w.sum(axis=1)})
-    peer = bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=2).confidence_interval
-    assert draws.interval(statistic["mean"]) == pytest.approx(tuple(peer), rel=0.03)
+    expanded = np.sqrt(40 / 39) * t.ppf(0.975, 39)  # Hesterberg's expansion for 40 patients
+    level = 2 * norm.cdf(expanded) - 1
+    peer = bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", confidence_level=level, rng=2)
+    assert draws.interval(statistic["mean"]) == pytest.approx(tuple(peer.confidence_interval), rel=0.02)
+
+
+def test_error_of_a_mean_is_the_textbooks():
+    """Two strata: the variance of a sum of means, and Welch's degrees of freedom."""
+    labels = ["a"] * 30 + ["b"] * 8
+    values = np.random.default_rng(0).normal(size=38) * np.repeat([1, 3], [30, 8])
+    predictions = rows_of([str(n) for n in range(38)], labels)
+    draws = PatientDraws.of(predictions, resamples=20_000, seed=1)
+
+    def difference(w):
+        first, second = (w[:, rows] @ values[rows] / w[:, rows].sum(axis=1) for rows in (slice(0, 30), slice(30, 38)))
+        return {"difference": second - first}
+
+    error, df = draws.error(draws.apply(difference)["difference"])
+    peer = ttest_ind(values[:30], values[30:], equal_var=False)
+    assert error == pytest.approx(abs((values[30:].mean() - values[:30].mean()) / peer.statistic), rel=0.02)
+    assert df == pytest.approx(peer.df, rel=1e-9)
 
 
 def test_degenerate_statistics_have_defined_intervals():

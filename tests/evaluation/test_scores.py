@@ -61,6 +61,14 @@ def test_weighted_scores_equal_scikit_learn(simulate, classes):
         scores.sensitivity_score(predictions, weights),
         metrics.recall_score(truth, called, sample_weight=weights, average=None),
     )
+    peers = {"labels": range(len(classes)), "average": None, "sample_weight": weights}
+    np.testing.assert_allclose(
+        scores.precision_score(predictions, weights), metrics.precision_score(truth, called, **peers)
+    )
+    np.testing.assert_allclose(scores.f1_score(predictions, weights), metrics.f1_score(truth, called, **peers))
+    assert scores.brier_error(predictions, weights) == pytest.approx(
+        metrics.brier_score_loss(truth, predictions.probability, sample_weight=weights, scale_by_half=True)
+    )
     for c in range(len(classes)):
         assert scores.specificity_score(predictions, weights)[c] == pytest.approx(
             metrics.recall_score(truth != c, called != c, sample_weight=weights)
@@ -71,7 +79,47 @@ def test_weighted_scores_equal_scikit_learn(simulate, classes):
     )
 
 
-@settings(deadline=None, max_examples=60)
+def test_average_precision_is_scikit_learns_in_each_fold(simulate):
+    predictions = simulate(classes=THREE)
+    ties = np.round(predictions.probability, 1) + 0.01
+    predictions = replace(predictions, probability=ties / ties.sum(axis=1, keepdims=True))
+    weights = np.random.default_rng(1).integers(0, 4, size=len(predictions)).astype(float)
+    for c in range(3):
+        areas, positives = [], []
+        for fold in range(3):
+            rows = (predictions.fold == fold) & (weights > 0)
+            is_positive = predictions.truth[rows] == c
+            areas.append(
+                metrics.average_precision_score(
+                    is_positive, predictions.probability[rows, c], sample_weight=weights[rows]
+                )
+            )
+            positives.append(weights[rows][is_positive].sum())
+        expected = np.average(areas, weights=positives)
+        assert scores.average_precision_score(predictions, weights)[c] == pytest.approx(expected)
+
+
+def test_calibration_error_is_the_mean_gap_of_bins():
+    """Guo et al. 2017, eq. 3, bin by bin."""
+    rng = np.random.default_rng(0)
+    positive = rng.random(300)
+    predictions = Predictions.of(
+        "ab",
+        labels=np.where(rng.random(300) < positive**2, "b", "a"),
+        probability=np.stack([1 - positive, positive], axis=1),
+        patients=np.arange(300).astype(str),
+    )
+    confidence, right = predictions.probability.max(axis=1), predictions.predicted == predictions.truth
+    error = 0.0
+    for low in np.arange(10) / 10:
+        inside = (confidence >= low) & (confidence < low + 0.1)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert scores.calibration_error(predictions) == pytest.approx(error)
+    assert error > 0.02
+
+
+@settings(deadline=None, max_examples=40)
 @given(predictions_of_any_kind(), st.integers(0, 2**32 - 1))
 def test_all_resamples_at_once_equal_one_after_another(predictions, seed):
     weights = np.random.default_rng(seed).integers(0, 3, size=(5, len(predictions)))
@@ -81,7 +129,7 @@ def test_all_resamples_at_once_equal_one_after_another(predictions, seed):
             np.testing.assert_allclose(at_once[name][b], value, err_msg=name)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(predictions_of_any_kind(), st.integers(0, 2**32 - 1))
 def test_scores_are_shares_and_ignore_the_order_of_rows(predictions, seed):
     order = np.random.default_rng(seed).permutation(len(predictions))
@@ -94,7 +142,7 @@ def test_scores_are_shares_and_ignore_the_order_of_rows(predictions, seed):
         np.testing.assert_allclose(again[name], measured[name], err_msg=name)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(predictions_of_any_kind(), st.integers(0, 2**32 - 1))
 def test_integer_weights_are_repetitions_of_rows(predictions, seed):
     counts = np.random.default_rng(seed).integers(0, 3, size=len(predictions))

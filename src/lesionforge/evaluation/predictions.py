@@ -118,6 +118,18 @@ class Predictions:
         """How many patients there are."""
         return len(np.unique(self.patient))
 
+    @property
+    def n_repeats(self) -> int:
+        """How often the cross-validation was repeated, each time with networks trained anew."""
+        return len(np.unique(self.repeat))
+
+    def by_repeat(self) -> "list[tuple[IntArray, Predictions]]":
+        """Return the positions of each repeat's predictions, and those predictions."""
+        places = [np.flatnonzero(self.repeat == repeat) for repeat in np.unique(self.repeat)]
+        return [
+            (rows, Predictions(self.classes, **{name: getattr(self, name)[rows] for name in ARRAYS})) for rows in places
+        ]
+
     def in_order(self) -> "Predictions":
         """Return the same predictions, sorted by repeat and row."""
         order = np.lexsort((self.row, self.repeat))
@@ -155,6 +167,26 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
         raise LesionForgeError("predictions to join must have the same classes in the same order: fit them alike.")
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
     return Predictions(parts[0].classes, **arrays)
+
+
+def paired(baseline: Predictions, other: Predictions) -> tuple[Predictions, Predictions]:
+    """Both in one order of rows, to be compared row by row.
+
+    Raises
+    ------
+    LesionForgeError
+        The two were not tested on the same rows in the same folds.
+    """
+    if baseline.classes != other.classes:
+        raise LesionForgeError("classifiers to compare must know the same classes in the same order: fit them alike.")
+    first, second = baseline.in_order(), other.in_order()
+    for name in ("repeat", "row", "fold", "patient", "truth"):
+        if not np.array_equal(getattr(first, name), getattr(second, name)):
+            raise LesionForgeError(
+                "classifiers can be compared only on the same test rows, but these "
+                f"({len(first)} and {len(second)} predictions) differ in {name}: test both on equal splits."
+            )
+    return first, second
 
 
 def _codes(names: NDArray[np.str_], classes: tuple[str, ...]) -> IntArray:

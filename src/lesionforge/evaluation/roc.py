@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesionforge.evaluation.bootstrap import LEVEL, PatientDraws
+from lesionforge.evaluation.bootstrap import PatientDraws
+from lesionforge.evaluation.estimate import LEVEL
 from lesionforge.evaluation.predictions import FloatArray, Predictions
-from lesionforge.evaluation.scores import folds
+from lesionforge.evaluation.scores import folds, weight_above
 
 FALSE_POSITIVE_RATE = np.linspace(0, 1, 201)
 
@@ -40,19 +41,11 @@ def mean_roc_curves(predictions: Predictions, weights: NDArray[np.generic], *, p
     for fold in folds(predictions):
         is_positive = predictions.truth[fold] == positive
         score = predictions.probability[fold, positive]
-        negatives = _weight_above(score, weights[:, fold] * ~is_positive)
-        positives = _weight_above(score, weights[:, fold] * is_positive)
+        negatives = weight_above(score, weights[:, fold] * ~is_positive)
+        positives = weight_above(score, weights[:, fold] * is_positive)
         here = negatives[:, -1] * positives[:, -1]
         for b in np.flatnonzero(here):
             rates = negatives[b] / negatives[b, -1], positives[b] / positives[b, -1]
             total[b] += here[b] * np.interp(FALSE_POSITIVE_RATE, *rates)
         pairs += here
     return np.divide(total, pairs[:, None], out=np.full_like(total, np.nan), where=pairs[:, None] > 0)
-
-
-def _weight_above(score: FloatArray, weights: FloatArray) -> FloatArray:
-    """Weight [B, n] at or above each of the m different scores, from the highest; a zero first, [B, m + 1]."""
-    order = np.argsort(-score)
-    last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    above = np.cumsum(weights[:, order], axis=1)[:, last_of_tie]
-    return np.concatenate([np.zeros((len(weights), 1)), above], axis=1)

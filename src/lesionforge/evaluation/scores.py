@@ -15,15 +15,21 @@ Analysis 55:1828). So
 over the folds of all repeats, a tie counting half: the folds' AUCs, averaged with their numbers of
 positive–negative pairs as weights. A fold that a resample leaves without one class has no pairs and no say.
 
-Of two classes the second is the positive one; the AUC does not depend on that choice.
+Of two classes the second is the positive one; the AUC does not depend on that choice. The average precision is
+taken within folds for the same reason; the other scores look at each row alone and are taken over all rows.
+
+A name ends with its direction: of an ``_error`` less is better, of everything else more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionforge.evaluation.predictions import FloatArray, IntArray, Predictions
+
+Score = Callable[[NDArray[np.generic] | None], FloatArray]  # weights [..., N] to values [...]
+CONFIDENCE_BINS = 10
 
 
 def confusion_matrix(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
@@ -54,6 +60,18 @@ def specificity_score(predictions: Predictions, weights: NDArray[np.generic] | N
     return _ratio(others - false_alarms, others)
 
 
+def precision_score(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
+    """Share of the rows called each class that are of it, [..., K]; NaN of a class that is never called."""
+    confusion = confusion_matrix(predictions, weights)
+    return _ratio(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-2))
+
+
+def f1_score(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
+    """Harmonic mean of precision and sensitivity, [..., K]; NaN of a class that neither occurs nor is called."""
+    confusion = confusion_matrix(predictions, weights)
+    return _ratio(2 * np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1) + confusion.sum(axis=-2))
+
+
 def balanced_accuracy_score(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
     """Mean sensitivity of the classes that occur."""
     return _mean_of_defined(sensitivity_score(predictions, weights))
@@ -73,31 +91,87 @@ def roc_auc_score(predictions: Predictions, weights: NDArray[np.generic] | None 
     return _ratio(concordant, pairs)
 
 
-def measure(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> dict[str, FloatArray]:
-    """Every score by its name.
+def average_precision_score(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
+    """Area under the precision–recall steps within folds, [..., C], of `positive_classes`.
+
+    The folds' areas (no interpolation, which flatters: Davis & Goadrich 2006, ICML) are averaged with their
+    numbers of positives as weights. A guess has the share of positives, not ½. Few patients a fold flatter it by
+    half a standard error and more, and no resampling undoes that (docs/statistics.md): compare rather than quote it.
+    """
+    rows = _row_weights(predictions, weights)
+    positives = positive_classes(predictions)
+    area, found = np.zeros((2, *rows.shape[:-1], len(positives)))
+    for fold in folds(predictions):
+        for c, code in enumerate(positives):
+            score, is_positive = predictions.probability[fold, code], predictions.truth[fold] == code
+            hits = weight_above(score, rows[..., fold] * is_positive)
+            called = weight_above(score, rows[..., fold])
+            precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+            area[..., c] += (np.diff(hits, axis=-1) * precision[..., 1:]).sum(axis=-1)
+            found[..., c] += hits[..., -1]
+    return _ratio(area, found)
+
+
+def brier_error(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
+    """Half of the mean squared distance between probabilities and truth: 0 to 1, of two classes (p − y)²."""
+    rows = _row_weights(predictions, weights)
+    truth = np.eye(len(predictions.classes))[predictions.truth]
+    return _ratio(rows @ ((predictions.probability - truth) ** 2).sum(axis=1) / 2, rows.sum(axis=-1))
+
+
+def calibration_error(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
+    """Expected calibration error of the most probable class, in `CONFIDENCE_BINS` equal bins (Guo et al. 2017, ICML).
+
+    A sum of absolute values is above 0 even for a calibrated classifier on few rows: hold it against another
+    classifier's on the same rows rather than against 0.
+    """
+    return np.asarray(np.abs(calibration_gaps(predictions, weights)).sum(axis=-1))
+
+
+def calibration_gaps(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
+    """Accuracy minus confidence in each bin of confidence, times the bin's share of the rows, [..., bins]."""
+    rows = _row_weights(predictions, weights)
+    confidence = predictions.probability.max(axis=1)
+    place = np.minimum((confidence * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1)
+    gap = ((predictions.predicted == predictions.truth) - confidence)[:, None] * np.eye(CONFIDENCE_BINS)[place]
+    return _ratio(rows @ gap, rows.sum(axis=-1)[..., None] * np.ones(CONFIDENCE_BINS))
+
+
+def scores_of(predictions: Predictions) -> dict[str, Score]:
+    """Every score of ``predictions`` by its name, to be taken for some weights.
 
     ``auc`` (of several classes the mean of those that occur, each against the rest), ``balanced_accuracy``,
-    ``accuracy``, then ``sensitivity [c]`` and ``specificity [c]`` of the positive class c; of several classes
-    for each, and ``auc [c]`` before them.
+    ``accuracy``, ``brier_error``, ``calibration_error``, then ``sensitivity [c]``, ``specificity [c]``,
+    ``precision [c]``, ``f1 [c]`` and ``average_precision [c]`` of the positive class c; of several classes for
+    each, and ``auc [c]`` before them.
     """
-    auc = roc_auc_score(predictions, weights)
-    sensitivity, specificity = (
-        sensitivity_score(predictions, weights),
-        specificity_score(predictions, weights),
-    )
-    scores = {
-        "auc": _mean_of_defined(auc),
-        "balanced_accuracy": _mean_of_defined(sensitivity),
-        "accuracy": accuracy_score(predictions, weights),
+
+    def of_column(score: Callable[..., FloatArray], column: int) -> Score:
+        return lambda weights: score(predictions, weights)[..., column]
+
+    named: dict[str, Score] = {
+        "auc": lambda weights: _mean_of_defined(roc_auc_score(predictions, weights)),
+        "balanced_accuracy": lambda weights: balanced_accuracy_score(predictions, weights),
+        "accuracy": lambda weights: accuracy_score(predictions, weights),
+        "brier_error": lambda weights: brier_error(predictions, weights),
+        "calibration_error": lambda weights: calibration_error(predictions, weights),
     }
     positives = positive_classes(predictions)
     for c, code in enumerate(positives):
         name = predictions.classes[code]
         if len(positives) > 1:
-            scores[f"auc [{name}]"] = auc[..., c]
-        scores[f"sensitivity [{name}]"] = sensitivity[..., code]
-        scores[f"specificity [{name}]"] = specificity[..., code]
-    return scores
+            named[f"auc [{name}]"] = of_column(roc_auc_score, c)
+        named[f"sensitivity [{name}]"] = of_column(sensitivity_score, code)
+        named[f"specificity [{name}]"] = of_column(specificity_score, code)
+        named[f"precision [{name}]"] = of_column(precision_score, code)
+        named[f"f1 [{name}]"] = of_column(f1_score, code)
+        named[f"average_precision [{name}]"] = of_column(average_precision_score, c)
+    return named
+
+
+def measure(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> dict[str, FloatArray]:
+    """Every score of `scores_of` for ``weights``."""
+    return {name: score(weights) for name, score in scores_of(predictions).items()}
 
 
 def positive_classes(predictions: Predictions) -> tuple[int, ...]:
@@ -128,6 +202,15 @@ def _concordance(score: FloatArray, positive: NDArray[np.bool_], weights: FloatA
     drawn = weights[..., positive]
     concordant = (drawn * (heavy[..., below] + heavy[..., not_above])).sum(axis=-1) / 2
     return concordant, drawn.sum(axis=-1) * heavy[..., -1]
+
+
+def weight_above(score: FloatArray, weights: FloatArray) -> FloatArray:
+    """Weight [..., n] at or above each of the m different scores, from the highest; a zero first, [..., m + 1]."""
+    order = np.argsort(-score)
+    last_of_tie = np.append(np.diff(score[order]) != 0, True)
+    above = np.zeros((*weights.shape[:-1], last_of_tie.sum() + 1))
+    above[..., 1:] = np.cumsum(weights[..., order], axis=-1)[..., last_of_tie]
+    return above
 
 
 def _row_weights(predictions: Predictions, weights: NDArray[np.generic] | None) -> FloatArray:

@@ -1,25 +1,36 @@
 """Scores with intervals, and comparisons of two classifiers in words that the numbers support.
 
-An interval covers the choice of patients, given these trained networks (`lesionforge.evaluation.bootstrap`).
-Another seed gives other networks; that spread is not in an interval, and more repeats of the cross-validation
-are what averages it out.
+An interval covers the choice of patients (`lesionforge.evaluation.bootstrap`). Another seed gives other networks, and
+a lucky seed looks like a gain: where the cross-validation is repeated, its repeats are readers of the same patients
+and show that spread, and intervals are stretched to cover it too (`lesionforge.evaluation.multireader`). With a
+single repeat nothing shows it, and a verdict is about the networks that were trained, not about the way of training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.evaluation.bootstrap import LEVEL, RESAMPLES, PatientDraws, Statistics
-from lesionforge.evaluation.predictions import FloatArray, Predictions
-from lesionforge.evaluation.scores import measure
+from lesionforge.evaluation.bootstrap import RESAMPLES, PatientDraws, Resampled, Statistics
+from lesionforge.evaluation.estimate import LEVEL, perfect_reach, student
+from lesionforge.evaluation.multireader import reader_spread
+from lesionforge.evaluation.predictions import FloatArray, Predictions, paired
+from lesionforge.evaluation.scores import calibration_gaps, measure, scores_of
+
+MeasurePredictions = Callable[..., Statistics]  # predictions (one set or two) and weights [b, N] to values [b] by name
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two classifiers on the same test rows; ``low`` to ``high`` is the interval of other − baseline."""
+    """Two classifiers on the same test rows; ``low`` to ``high`` is the interval of other − baseline.
+
+    ``patient_error`` and ``training_error`` are the standard errors of the difference from the choice of patients
+    and from the randomness of training; the second is NaN, and not in the interval, if ``repeats`` is 1.
+    """
 
     metric: str
     baseline: float
@@ -29,13 +40,21 @@ class Comparison:
     high: float
     level: float
     patients: int
+    repeats: int
+    patient_error: float
+    training_error: float
 
     @property
     def verdict(self) -> str:
-        """Say "helps" where the interval lies above 0, "hurts" where it lies below, else "cannot tell"."""
-        if self.low > 0:
+        """Say "helps" or "hurts" where the interval lies on one side of 0, else "cannot tell".
+
+        Less of an error is better, more of every other score. If nothing differs, either word comes up in at most
+        (1 − level) / 2 of experiments.
+        """
+        low, high = (-self.high, -self.low) if less_is_better(self.metric) else (self.low, self.high)
+        if low > 0:
             return "helps"
-        return "hurts" if self.high < 0 else "cannot tell"
+        return "hurts" if high < 0 else "cannot tell"
 
     @property
     def sentence(self) -> str:
@@ -46,6 +65,7 @@ class Comparison:
         return (
             f"{self.verdict}: {title} {signed(self.difference)} ({100 * self.level:.4g} % interval "
             f"{signed(self.low)} to {signed(self.high)}) over {self.patients} patients"
+            f"{f' and {self.repeats} repeats' if self.repeats > 1 else ''}"
         )
 
 
@@ -54,10 +74,10 @@ def score_table(
 ) -> pd.DataFrame:
     """Every score of `scores.measure` with its interval: columns metric, estimate, low, high.
 
-    An interval covers the sampling of patients, not the randomness of training. A score that is not defined
-    has NaN throughout. Where every resample gives the same 0 or 1, the bootstrap knows no spread; the
-    interval then reaches to the value that would show this in (1 − level)/2 of samples as large as the rarest
-    class (Clopper & Pearson 1934), so that a perfect score on few patients does not pass for certainty.
+    A score that is not defined has NaN throughout. Where every resample gives the same 0 or 1, the bootstrap knows
+    no spread; the interval then reaches to the value that would show this in (1 − level)/2 of samples as large as
+    the rarest class (Clopper & Pearson 1934), so that a perfect score on few patients does not pass for certainty.
+    The calibration error, which resampling inflates, has a wider interval that covers more than ``level`` says.
 
     Raises
     ------
@@ -65,16 +85,19 @@ def score_table(
         A class has a single patient, or ``resamples`` or ``level`` make no interval.
     """
     draws = PatientDraws.of(predictions, resamples=resamples, seed=seed)
+    reach = perfect_reach(draws.rarest, level=level)
     rows = []
-    for metric, statistic in draws.apply(lambda weights: measure(predictions, weights)).items():
-        low, high = draws.interval(statistic, level=level)
-        reach = ((1 - level) / 2) ** (1 / draws.rarest)
-        if low == high == 1:
+    for metric, (statistic, repeats) in _by_name(draws, measure, predictions).items():
+        low, high = _interval(draws, statistic, repeats, level)
+        if metric == "calibration_error":
+            radius = _calibration_radius(draws, predictions, level)
+            low, high = statistic.estimate - radius, statistic.estimate + radius
+        elif low == high == 1:
             low = reach
         elif low == high == 0:
             high = 1 - reach
-        rows.append({"metric": metric, "estimate": statistic.estimate, "low": low, "high": high})
-    return pd.DataFrame(rows)
+        rows.append([metric, statistic.estimate, *np.clip([low, high], 0, 1).tolist()])
+    return pd.DataFrame(rows, columns=["metric", "estimate", "low", "high"])
 
 
 def compare(
@@ -88,30 +111,34 @@ def compare(
 ) -> Comparison:
     """Difference of two classifiers on the same rows, from the same resamples of the same patients (paired).
 
-    The interval covers the sampling of patients, not the randomness of training.
-
     Raises
     ------
     LesionForgeError
         The two were not tested on the same rows in the same folds, or as for `score_table`.
     """
-    baseline, other = _paired(baseline, other)
+    baseline, other = paired(baseline, other)
     draws = PatientDraws.of(baseline, resamples=resamples, seed=seed)
+    if metric not in scores_of(baseline):
+        raise LesionForgeError(f"metric must be one of {', '.join(scores_of(baseline))}, but {metric!r} came.")
 
-    def both(weights: FloatArray) -> Statistics:
-        first, second = measure(baseline, weights), measure(other, weights)
-        if metric not in first:
-            raise LesionForgeError(f"metric must be one of {', '.join(first)}, but {metric!r} came.")
-        return {
-            "baseline": first[metric],
-            "other": second[metric],
-            "difference": second[metric] - first[metric],
-        }
+    def both(first: Predictions, second: Predictions, weights: FloatArray) -> Statistics:
+        values = {"baseline": scores_of(first)[metric](weights), "other": scores_of(second)[metric](weights)}
+        return values | {"difference": values["other"] - values["baseline"]}
 
-    statistics = draws.apply(both)
-    low, high = draws.interval(statistics["difference"], level=level)
-    estimates = {name: statistic.estimate for name, statistic in statistics.items()}
-    return Comparison(metric, **estimates, low=low, high=high, level=level, patients=baseline.n_patients)
+    found = _by_name(draws, both, baseline, other)
+    difference, repeats = found["difference"]
+    interval = student(difference.estimate, *_error(draws, difference, repeats), level=level)
+    return Comparison(
+        metric,
+        **{name: statistic.estimate for name, (statistic, _) in found.items()},
+        low=interval.low,
+        high=interval.high,
+        level=level,
+        patients=baseline.n_patients,
+        repeats=baseline.n_repeats,
+        patient_error=draws.error(difference)[0],
+        training_error=_training_error(repeats)[0],
+    )
 
 
 def comparison_table(
@@ -139,10 +166,17 @@ def comparison_table(
     return pd.DataFrame(rows)
 
 
+def less_is_better(metric: str) -> bool:
+    """Whether a metric is an error."""
+    return metric.endswith("_error")
+
+
 def metric_title(metric: str) -> str:
     """Return a metric's name as a sentence has it: AUC, balanced accuracy, sensitivity [solid]."""
     name, bracket, of_class = metric.partition(" [")
-    return name.replace("auc", "AUC").replace("_", " ") + bracket + of_class
+    for plain, written in (("auc", "AUC"), ("brier", "Brier"), ("f1", "F1"), ("_", " ")):
+        name = name.replace(plain, written)
+    return name + bracket + of_class
 
 
 def signed(value: float) -> str:
@@ -150,15 +184,63 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def _paired(baseline: Predictions, other: Predictions) -> tuple[Predictions, Predictions]:
-    """Both in one order of rows, or a refusal."""
-    if baseline.classes != other.classes:
-        raise LesionForgeError("classifiers to compare must know the same classes in the same order: fit them alike.")
-    first, second = baseline.in_order(), other.in_order()
-    for name in ("repeat", "row", "fold", "patient", "truth"):
-        if not np.array_equal(getattr(first, name), getattr(second, name)):
-            raise LesionForgeError(
-                "classifiers can be compared only on the same test rows, but these "
-                f"({len(first)} and {len(second)} predictions) differ in {name}: test both on equal splits."
-            )
-    return first, second
+def _by_name(
+    draws: PatientDraws, measure_rows: MeasurePredictions, *sets: Predictions
+) -> dict[str, tuple[Resampled, list[Resampled]]]:
+    """Each statistic of all rows, and of each repeat of the cross-validation alone, from the same draws."""
+    whole = draws.apply(partial(measure_rows, *sets))
+    parts = []
+    if sets[0].n_repeats > 1:
+        for repeat in zip(*(each.by_repeat() for each in sets), strict=True):
+            chosen = [predictions for _, predictions in repeat]
+            parts.append(draws.on(repeat[0][0]).apply(partial(measure_rows, *chosen)))
+    return {name: (statistic, [part[name] for part in parts]) for name, statistic in whole.items()}
+
+
+def _interval(draws: PatientDraws, score: Resampled, repeats: Sequence[Resampled], level: float) -> tuple[float, float]:
+    """BCa interval of a score over patients, stretched about the estimate to cover training as well."""
+    low, high = draws.interval(score, level=level)
+    alone, df = draws.error(score)
+    both, df_of_both = _error(draws, score, repeats)
+    if not 0 < alone < both:
+        return low, high
+    stretch = both / alone * t.ppf((1 + level) / 2, df_of_both) / t.ppf((1 + level) / 2, df)
+    return score.estimate + stretch * (low - score.estimate), score.estimate + stretch * (high - score.estimate)
+
+
+def _error(draws: PatientDraws, statistic: Resampled, repeats: Sequence[Resampled]) -> tuple[float, float]:
+    """Standard error over patients and, where repeats show it, training; degrees of freedom of the weaker witness."""
+    by_patients, df = draws.error(statistic)
+    by_training, df_of_training = _training_error(repeats)
+    return (by_patients, df) if np.isnan(by_training) else (np.hypot(by_patients, by_training), min(df, df_of_training))
+
+
+def _training_error(repeats: Sequence[Resampled]) -> tuple[float, float]:
+    """Standard error of the average over repeats that training causes, and degrees of freedom of the whole.
+
+    Repeats differ for two reasons: other networks, and how those happen to do on each of these patients. The second is
+    in the patients' error already and is taken off.
+    """
+    values = np.array([repeat.values for repeat in repeats])
+    defined = np.isfinite(values).all(axis=0) if len(values) > 1 else np.zeros(0, dtype=bool)
+    if defined.sum() < 2:
+        return np.nan, np.inf
+    covariance = np.cov(values[:, defined])
+    spread = reader_spread(np.array([repeat.estimate for repeat in repeats]), covariance)
+    by_patients = np.trace(covariance) / len(repeats) - spread.covariance
+    return float(np.sqrt(max(spread.variance - by_patients, 0.0) / len(repeats))), spread.df
+
+
+def _calibration_radius(draws: PatientDraws, predictions: Predictions, level: float) -> float:
+    """How far the bins' gaps lie from those of all patients in ``level`` of resamples, absolute values summed.
+
+    The error is the sum of the gaps' absolute values, so it is no farther from the true one than the gaps are. A
+    resample's own error would not do: it has the noise of these patients and its own on top.
+    """
+
+    def gaps(weights: FloatArray) -> Statistics:
+        by_bin = calibration_gaps(predictions, weights)
+        return {str(place): by_bin[..., place] for place in range(by_bin.shape[-1])}
+
+    distance = sum(np.abs(bins.values - bins.estimate) for bins in draws.apply(gaps).values())
+    return float(np.quantile(distance, level))

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lesionforge.evaluation.statistics import metric_title
+from lesionforge.evaluation.statistics import less_is_better, metric_title
 
 BLACK, BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = (
     "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
@@ -58,8 +58,8 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 @_styled
 def score_intervals(scores: pd.DataFrame) -> Figure:
-    """Estimate and interval of each regime, one panel for each score of all classes together."""
-    metrics = [metric for metric in scores["metric"].unique() if "[" not in metric]
+    """Estimate and interval of each regime, one panel for each score of all classes together; errors are left out."""
+    metrics = [metric for metric in scores["metric"].unique() if "[" not in metric and not less_is_better(metric)]
     regimes = list(scores["regime"].unique())
     figure, panels = _grid(1, len(metrics), height=0.75 + 0.28 * len(regimes), share=True)
     for axes, metric in zip(panels[0], metrics, strict=True):
