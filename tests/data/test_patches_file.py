@@ -1,7 +1,9 @@
 import errno
 import json
 import os
+import resource
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lesionforge.data.exposure import Exposure
+from lesionforge.data.growing_array import GrowingArray
 from lesionforge.data.patches import Patches, concatenate
-from lesionforge.data.patches_file import FORMAT, MANIFEST, load, save
+from lesionforge.data.patches_file import FORMAT, MANIFEST, load, save, writing
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.storage import describe_files, digest
 
@@ -70,6 +73,12 @@ def test_awkward_texts_survive(tmp_path, text):
     assert load(save(patches, tmp_path / "set")).table["note"].tolist() == [text, "next"]
 
 
+def save_parts(path, parts):
+    with writing(path) as writer:
+        for part in parts:
+            writer.add(part)
+
+
 @pytest.fixture
 def saved(tmp_path, small_patches):
     return save(small_patches(), tmp_path / "set")
@@ -124,21 +133,68 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path, small_patches):
     assert (tmp_path / "thesis.txt").exists()
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space"), OSError("9 requested and 4 written")])
-@pytest.mark.parametrize("written_before", [0, 1])
-def test_a_full_disk_leaves_nothing(tmp_path, small_patches, monkeypatch, error, written_before):
-    np_save, written = np.save, []
+@pytest.mark.parametrize("written_before", [0, 1, 3])
+def test_a_full_disk_leaves_nothing(tmp_path, small_patches, monkeypatch, written_before):
+    add, written = GrowingArray.add, []
 
-    def fills_up(file, array, **options):
+    def fills_up(array, rows):
         if len(written) == written_before:
-            raise error
-        written.append(file)
-        np_save(file, array, **options)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(array)
+        add(array, rows)
 
-    monkeypatch.setattr(np, "save", fills_up)
+    monkeypatch.setattr(GrowingArray, "add", fills_up)
     with pytest.raises(StorageError, match="disk is full"):
+        save_parts(tmp_path / "set", [small_patches(), small_patches()])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_files():
+    """Files of this process may be 2 000 bytes long at most: the system itself refuses what is beyond."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_that_the_system_refuses_leaves_nothing(tmp_path, small_patches, small_files):
+    with pytest.raises(StorageError, match="larger than"):
         save(small_patches(), tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
+
+
+@given(patches=sets(), cuts=st.lists(st.integers(0, 4), max_size=4))
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+def test_written_in_parts_a_set_is_the_same_to_the_byte(tmp_path_factory, patches, cuts):
+    folder = tmp_path_factory.mktemp("parts")
+    whole = save(patches, folder / "whole")
+    ends = [0, *sorted(min(cut, len(patches)) for cut in cuts), len(patches)]
+    save_parts(folder / "parts", [patches.rows(range(start, end)) for start, end in pairwise(ends)])
+    assert {file.name: file.read_bytes() for file in (folder / "parts").iterdir()} == {
+        file.name: file.read_bytes() for file in whole.iterdir()
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda part: part.centre_crop(6), "shape"),
+        (lambda part: part.with_images(part.images), "masks"),
+        (lambda part: part.with_images(part.images.astype(np.float32), part.masks), "dtype"),
+        (lambda part: part.with_columns(scanner="X"), "columns"),
+        (lambda part: part.with_columns(diameter_mm=7), "columns"),
+    ],
+)
+def test_parts_that_are_not_alike_are_refused(tmp_path, small_patches, change, what):
+    with pytest.raises(LesionForgeError, match=f"their {what} differ"):
+        save_parts(tmp_path / "set", [small_patches(), change(small_patches())])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_exists_is_refused_before_a_part_is_made(saved):
+    with pytest.raises(StorageError, match="must not exist yet"), writing(saved):
+        pytest.fail("the block began")
 
 
 def test_a_failed_overwrite_keeps_the_old_set(saved, small_patches, monkeypatch):

@@ -11,6 +11,7 @@ from lesionforge.data.splits import (
     nested_fractions,
     repeated_kfold,
     stratified_kfold,
+    train_validation,
     train_validation_test,
 )
 from lesionforge.errors import LesionForgeError
@@ -53,6 +54,26 @@ def test_kfold_tests_every_row_once_with_every_class_and_no_patient_twice(patche
         assert_apart(patches, split.train, split.test)
         assert split.validation.size == 0
         patches.rows(split.train).exposure.refuse(patches.rows(split.test).exposure, doing="scoring")
+
+
+@given(populations(), st.integers(0, 99))
+@settings(deadline=None, max_examples=25)
+def test_a_share_is_set_aside_by_patient_and_none_is_tested(patches, seed):
+    split = train_validation(patches, validation=0.25, seed=seed)
+    assert sorted([*split.train, *split.validation]) == list(range(len(patches)))
+    assert_apart(patches, split.train, split.validation)
+    assert len(split.test) == 0
+    for part in (split.train, split.validation):
+        assert set(patches.labels[part]) == set(patches.classes)
+    again = train_validation(patches, validation=0.25, seed=seed)
+    np.testing.assert_array_equal(again.validation, split.validation)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
+def test_the_share_set_aside_is_a_share(share):
+    patches = Patches.of(np.zeros((2, 8, 8)), patient=["a", "b"], label=["x", "y"])
+    with pytest.raises(LesionForgeError, match="above 0 and below 1"):
+        train_validation(patches, validation=share, seed=0)
 
 
 @given(populations(), st.integers(0, 99))

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
-from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 
 from lesionforge import settings
 from lesionforge.data import patches_file
 from lesionforge.data.cutter import Cut, Cutter
+from lesionforge.data.growing_array import GrowingArray
 from lesionforge.data.patches import Patches
 from lesionforge.data.scan import Annotations, Scan
 from lesionforge.data.selection import Step, select
@@ -270,14 +270,10 @@ def _joined(folders: Sequence[Path], place: Path) -> Patches:
 
 def _written(arrays: Sequence[NDArray[Any]], file: Path) -> NDArray[Any]:
     """Write arrays one after another to a file, and open it as one array."""
-    # Not into a map, which is quicker to write down but ends the whole process where the disk is full.
     dtype = np.result_type(*{array.dtype for array in arrays})
-    shape = sum(map(len, arrays)), *arrays[0].shape[1:]
-    header = {"descr": dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    with storage_errors(file), file.open("wb") as stream:
-        write_array_header_1_0(stream, header)
+    with storage_errors(file), GrowingArray(file, dtype, arrays[0].shape[1:]) as grown:
         for array in arrays:
-            stream.write(np.ascontiguousarray(array, dtype=dtype).data)
+            grown.add(array)
     return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 

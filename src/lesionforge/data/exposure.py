@@ -5,6 +5,9 @@ trained on them. So every set of patches, every generator checkpoint and every f
 `Exposure`, and whoever is about to be scored calls `refuse`. Patients are kept as keyed digests, so that a
 checkpoint can be given away without the list of its patients; pixels as digests of the images that augmentation
 started from, so that the same image under another patient's name is found as well.
+
+Some patients have been seen without being learnt from: a choice was made on them, such as which state of a generator
+to keep. Nothing may be scored on them either; but further choices may be made, as on all validation patients.
 """
 
 import hashlib
@@ -36,6 +39,7 @@ class Exposure:
 
     patients: frozenset[str] = frozenset()
     pixels: frozenset[str] = frozenset()
+    only_judged: frozenset[str] = frozenset()  # those of the above on whom something was chosen, and no more
 
     @classmethod
     def to(cls, patients: Iterable[str], pixels: Iterable[str]) -> "Exposure":
@@ -43,7 +47,22 @@ class Exposure:
         return cls(frozenset(map(patient_digest, set(patients))), frozenset(pixels))
 
     def __or__(self, other: "Exposure") -> "Exposure":
-        return Exposure(self.patients | other.patients, self.pixels | other.pixels)
+        patients, pixels = self.patients | other.patients, self.pixels | other.pixels
+        learnt = (self.learnt, other.learnt)
+        only_judged = (self.only_judged | other.only_judged).difference(
+            *(each.patients for each in learnt), *(each.pixels for each in learnt)
+        )
+        return Exposure(patients, pixels, only_judged)
+
+    @property
+    def learnt(self) -> "Exposure":
+        """What was learnt from, without what was only judged by."""
+        return Exposure(self.patients - self.only_judged, self.pixels - self.only_judged)
+
+    @property
+    def judged(self) -> "Exposure":
+        """The exposure of what did not learn from all this, but was chosen by it."""
+        return Exposure(self.patients, self.pixels, self.patients | self.pixels)
 
     def refuse(self, tested: "Exposure", *, doing: str) -> None:
         """Raise LeakError if anything in ``tested`` has been seen.
@@ -61,16 +80,17 @@ class Exposure:
 
     def to_json(self) -> dict[str, list[str]]:
         """As sorted lists, for a manifest."""
-        return {"patients": sorted(self.patients), "pixels": sorted(self.pixels)}
+        seen = {"patients": sorted(self.patients), "pixels": sorted(self.pixels)}
+        return seen | ({"only_judged": sorted(self.only_judged)} if self.only_judged else {})
 
     @classmethod
     def from_json(cls, value: object) -> "Exposure":
         """Read what `to_json` wrote; raise StorageError for anything else."""
         if (
             not isinstance(value, Mapping)
-            or set(value) != {"patients", "pixels"}
+            or not {"patients", "pixels"} <= set(value) <= {"patients", "pixels", "only_judged"}
             or not all(isinstance(value[key], list) for key in value)
             or not all(isinstance(item, str) for key in value for item in value[key])
         ):
             raise StorageError("an exposure must list the digests of patients and pixels; this file's does not.")
-        return cls(frozenset(value["patients"]), frozenset(value["pixels"]))
+        return cls(*(frozenset(value.get(key, ())) for key in ("patients", "pixels", "only_judged")))

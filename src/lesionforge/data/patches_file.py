@@ -7,7 +7,8 @@ files' names begin with ``synthetic_``.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesionforge.data.exposure import Exposure
+from lesionforge.data.growing_array import GrowingArray
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.storage import check_files, describe_files, digest, new_folder, read_manifest, write_json
@@ -24,6 +26,8 @@ from lesionforge.storage import check_files, describe_files, digest, new_folder,
 FORMAT = "lesionforge-patches"
 VERSION = 1
 MANIFEST = "patches.json"
+IMAGES, MASKS, TABLE = "images.npy", "masks.npy", "table.csv"
+SYNTHETIC = "synthetic_"  # before the files' names, where a row is
 
 
 def save(
@@ -42,37 +46,103 @@ def save(
     StorageError
         ``path`` exists and ``overwrite`` is false, or it is no folder of patches, or the disk refuses.
     """
+    with writing(path, overwrite=overwrite) as writer:
+        writer.add(patches)
+        for name, value in beside.items():
+            write_json(writer.folder / name, value)
+    return Path(path)
+
+
+@contextmanager
+def writing(path: Path | str, *, overwrite: bool = False) -> Iterator["PatchesWriter"]:
+    """Yield what writes a set part by part to the folder ``path``, which is there when the block ends without an error.
+
+    The parts together may be larger than memory.
+
+    Raises
+    ------
+    LesionForgeError
+        A part has another size, unit or other columns than the first.
+    StorageError
+        As of `save`.
+    """
     path = Path(path)
     if path.exists() and overwrite and not (path / MANIFEST).is_file():
         raise StorageError(f"{path} is not a folder of patches, so it will not be replaced: choose another name.")
-    mark = "synthetic_" if patches.is_synthetic.any() else ""
     with new_folder(path, overwrite=overwrite) as folder:
-        np.save(folder / f"{mark}images.npy", patches.images, allow_pickle=False)
-        if patches.masks is not None:
-            np.save(folder / f"{mark}masks.npy", patches.masks.astype(np.uint8, copy=False), allow_pickle=False)
-        table = patches.table
+        with ExitStack() as opened:
+            writer = PatchesWriter(folder, opened)
+            yield writer
+        writer.finish()
+
+
+class PatchesWriter:
+    """A set that is written part by part, by `writing`. Whatever else is put into ``folder`` belongs to it."""
+
+    def __init__(self, folder: Path, opened: ExitStack) -> None:
+        self.folder = folder
+        self._opened = opened
+        self._described: dict[str, Any] = {}
+        self._count, self._is_synthetic = 0, False
+        self._generators: dict[str, Exposure] = {}
+
+    def add(self, part: Patches) -> None:
+        """Write further rows."""
+        described = _description(part)
+        if not self._described:
+            self._described = described
+            self._open(part)
+        elif unlike := [name for name, fact in described.items() if fact != self._described[name]]:
+            raise LesionForgeError(f"parts of one set must be alike, but their {' and '.join(unlike)} differ.")
+        self._images.add(part.images)
+        if part.masks is not None:
+            self._masks.add(part.masks)
+        self._write_rows(part.table)
+        self._count += len(part)
+        self._is_synthetic |= bool(part.is_synthetic.any())
+        for origin, seen in part.generators.items():
+            self._generators[origin] = self._generators.get(origin, Exposure()) | seen
+
+    def _open(self, first: Patches) -> None:
+        files = {name: self.folder / name for name in (IMAGES, MASKS, TABLE)}
+        self._images = self._opened.enter_context(GrowingArray(files[IMAGES], first.images.dtype, first.shape))
+        if first.masks is not None:
+            self._masks = self._opened.enter_context(GrowingArray(files[MASKS], np.uint8, first.shape))
+        self._rows = self._opened.enter_context(files[TABLE].open("w", encoding="utf-8", newline=""))
+        self._write_rows(first.table[:0], header=True)
+
+    def _write_rows(self, table: pd.DataFrame, *, header: bool = False) -> None:
         # Quoted, a carriage return inside a text is not taken for the end of its row.
-        table.to_csv(
-            folder / f"{mark}table.csv",
-            index=False,
-            encoding="utf-8",
-            lineterminator="\n",
-            quoting=csv.QUOTE_NONNUMERIC,
-        )
-        for name, value in beside.items():
-            write_json(folder / name, value)
+        table.to_csv(self._rows, index=False, header=header, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+    def finish(self) -> None:
+        """Say in the manifest what was written; `writing` calls it."""
+        if self._is_synthetic:
+            for name in (IMAGES, MASKS, TABLE):
+                file = self.folder / name
+                if file.exists():
+                    file.rename(self.folder / f"{SYNTHETIC}{name}")
         manifest = {
             "format": FORMAT,
             "version": VERSION,
-            "unit": patches.unit,
-            "count": len(patches),
-            "shape": list(patches.shape),
-            "columns": {name: _column_type(table[name]) for name in table},
-            "generators": {origin: seen.to_json() for origin, seen in patches.generators.items()},
-            "files": describe_files(folder),
+            **self._described,
+            "count": self._count,
+            "generators": {origin: seen.to_json() for origin, seen in self._generators.items()},
+            "files": describe_files(self.folder),
         }
-        write_json(folder / MANIFEST, manifest | {"digest": digest(manifest)})
-    return path
+        write_json(self.folder / MANIFEST, manifest | {"digest": digest(manifest)})
+
+
+def _description(patches: Patches) -> dict[str, Any]:
+    """What all parts of a set share."""
+    table = patches.table
+    return {
+        "unit": patches.unit,
+        "shape": list(patches.shape),
+        "dtype": patches.images.dtype.str,
+        "masks": patches.masks is not None,
+        "columns": {name: _column_type(table[name]) for name in table},
+    }
 
 
 def load(path: Path | str, *, checksums: bool = True) -> Patches:
@@ -102,13 +172,13 @@ def load(path: Path | str, *, checksums: bool = True) -> Patches:
 def _read(path: Path, manifest: dict[str, Any], *, checksums: bool) -> Patches:
     files = manifest["files"]
     check_files(path, files, checksums=checksums)
-    named = {name.removeprefix("synthetic_"): path / name for name in files}
-    cells = pd.read_csv(named["table.csv"], dtype=str, keep_default_na=False, encoding="utf-8")
+    named = {name.removeprefix(SYNTHETIC): path / name for name in files}
+    cells = pd.read_csv(named[TABLE], dtype=str, keep_default_na=False, encoding="utf-8")
     table = pd.DataFrame({name: _typed(cells[name], manifest["columns"][name]) for name in cells})
     return Patches(
-        _map(named["images.npy"]),
+        _map(named[IMAGES]),
         table,
-        masks=_map(named["masks.npy"]) if "masks.npy" in named else None,
+        masks=_map(named[MASKS]) if MASKS in named else None,
         unit=manifest["unit"],
         generators={origin: Exposure.from_json(seen) for origin, seen in manifest["generators"].items()},
     )

@@ -90,6 +90,17 @@ def train_validation_test(patches: Patches, *, fractions: Sequence[float], seed:
     return Split(train, validation, test)
 
 
+def train_validation(patches: Patches, *, validation: float, seed: int) -> Split:
+    """Set a share of the persons aside, and none to be tested; raises as `stratified_kfold` does."""
+    if not 0 < validation < 1:
+        raise LesionForgeError(f"validation must be a share above 0 and below 1, but {validation} came.")
+    people = _People(patches)
+    shares = np.array([1 - validation, validation])
+    part = _deal(people, people.all, shares, _generator(seed), into="training and validation")
+    train, kept = (people.rows(np.flatnonzero(part == number)) for number in range(2))
+    return Split(train, kept, test=np.array([], dtype=np.int64))
+
+
 def nested_fractions(
     patches: Patches, rows: ArrayLike, *, fractions: Sequence[float] = TEN_STEPS, seed: int
 ) -> list[Rows]:
