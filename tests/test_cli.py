@@ -9,6 +9,7 @@ from PIL import Image
 
 from lesionforge import __version__, cli
 from lesionforge.data import patches_file
+from lesionforge.generators.training import read_quality
 from lesionforge.storage import read_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -37,6 +38,14 @@ def checkpoint(phantom):
     out = phantom.with_name("solid.dcgan")
     arguments = ["--label", "solid", "--images", 32, *SMALL_GAN, "--out", out]
     assert lesionforge("--quiet", "train", "dcgan", phantom, *arguments) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def other(phantom):
+    """Patches of other patients."""
+    out = phantom.with_name("other.patches")
+    assert lesionforge("--quiet", "phantom", "--patients", 2, "--seed", 9, "--size", 32, "--out", out) == 0
     return out
 
 
@@ -117,13 +126,60 @@ def test_inspect_tells_what_is_in_a_checkpoint_without_naming_patients(checkpoin
 def test_a_sample_is_drawn_and_marked(checkpoint, tmp_path, capsys):
     out = tmp_path / "solid.synthetic"
     assert lesionforge("sample", checkpoint, "--n", 5, "--seed", 3, "--out", out) == 0
-    assert capsys.readouterr().out.strip() == str(out)
+    shown = capsys.readouterr().out
     drawn = patches_file.load(out)
     assert len(drawn) == 5
     assert drawn.is_synthetic.all()
+    implausible = int((drawn.table["implausible"] != "").sum())
+    assert shown == f"{out}: 5 synthetic patches, {implausible} implausible\n"
+    arguments = ["--n", 5, "--truncation", 0.9, "--label", "solid", "--json", "--out", tmp_path / "truncated"]
+    assert lesionforge("--quiet", "sample", checkpoint, *arguments) == 0
+    facts = json.loads(capsys.readouterr().out)
+    table = patches_file.load(facts["out"]).table
+    assert (facts["patches"], facts["implausible"], facts["redrawn"]) == (5, (table["implausible"] != "").sum(), 0)
+    assert set(table["sample_truncation"]) == {0.9}
     assert lesionforge("--quiet", "inspect", out, "--png", tmp_path / "sheet.png") == 2
     assert "synthetic_sheet.png" in capsys.readouterr().err
     assert lesionforge("--quiet", "inspect", out, "--png", tmp_path / "synthetic_sheet.png") == 0
+
+
+LOOKS = {
+    "strips": (["--n", 2, "--steps", 3], 6),
+    "truncation": (["--n", 2, "--psi", "0.5,1"], 4),
+    "rows": (["--rows", "3,1"], 2),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_one_looks_into_a_generator(checkpoint, tmp_path, capsys, look):
+    arguments, count = LOOKS[look]
+    out = tmp_path / look
+    assert lesionforge("latent", look, checkpoint, *arguments, "--seed", 2, "--json", "--out", out) == 0
+    drawn = patches_file.load(out)
+    implausible = int((drawn.table["implausible"] != "").sum())
+    expected = {"out": str(out), "patches": count, "implausible": implausible}
+    assert json.loads(capsys.readouterr().out) == expected
+    assert set(drawn.table["sample_seed"]) == {2}
+    with Image.open(out / f"synthetic_{look}.png") as sheet:
+        assert sheet.text["Description"].startswith("Synthetic")
+    assert lesionforge("latent", look, checkpoint, *arguments, "--out", out) == 2
+    assert "must not exist yet" in capsys.readouterr().err
+
+
+def test_the_nearest_training_patches_lie_beside_samples(checkpoint, phantom, tmp_path, capsys):
+    out = tmp_path / "neighbours"
+    assert lesionforge("latent", "neighbours", checkpoint, phantom, "--n", 3, "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert f"training_patches: {len(patches_file.load(phantom).with_label('solid'))}" in shown
+    assert "training_images_missing: 0" in shown
+    assert (out / "synthetic_beside_real.png").exists()
+    assert not any(patient in (out / "neighbours.csv").read_text() for patient in patches_file.load(phantom).patients)
+
+
+@pytest.mark.parametrize("look", [*LOOKS, "neighbours"])
+def test_every_look_explains_itself_with_an_example(look, capsys):
+    assert lesionforge("latent", look, "--help") == 0
+    assert f"Example: lesionforge latent {look}" in capsys.readouterr().out
 
 
 def test_training_is_resumed_where_asked(checkpoint, phantom, capsys):
@@ -230,6 +286,17 @@ def test_doctor_says_what_is_installed(capsys):
     assert "torch" in capsys.readouterr().out
 
 
+def test_training_sets_patients_aside_and_keeps_the_generator_that_is_best_on_them(phantom, tmp_path, capsys):
+    out = tmp_path / "solid.dcgan"
+    arguments = ["--validation-share", 0.3, "--watch", "every_images=16", "--watch", "samples=8", *SMALL_GAN]
+    assert lesionforge("train", "dcgan", phantom, "--label", "solid", "--images", 32, *arguments, "--out", out) == 0
+    assert "training dcgan solid" in capsys.readouterr().err
+    assert read_quality(out)["images_seen"].tolist() == [16, 32]
+    choice = json.loads((out / "checkpoint.json").read_text())["choice"]
+    assert choice["images_seen"] in {16, 32}
+    assert choice["validation_patients"] > 0
+
+
 MISTAKES = {
     "no such patches": (["inspect", "NOWHERE"], "must be a folder of patches, a scan"),
     "no such method": (["train", "dcgna", "PHANTOM", "--out", "OUT"], "did you mean 'dcgan'"),
@@ -240,12 +307,27 @@ MISTAKES = {
     ),
     "an even kernel": (["train", "dcgan", "PHANTOM", "--set", "kernel=4", "--out", "OUT"], "must be odd"),
     "no such label": (["train", "dcgan", "PHANTOM", "--label", "cyst", "--out", "OUT"], "'cyst' came"),
+    "validation twice": (
+        ["train", "dcgan", "PHANTOM", "--validation", "PHANTOM", "--validation-share", "0.2", "--out", "OUT"],
+        "--validation-share must be left out",
+    ),
+    "validation on its own patients": (
+        ["train", "dcgan", "PHANTOM", "--validation", "PHANTOM", "--out", "OUT"],
+        "needs patients that training has not seen",
+    ),
+    "no share": (["train", "dcgan", "PHANTOM", "--validation-share", "1", "--out", "OUT"], "below 1"),
+    "no such watch": (["train", "dcgan", "PHANTOM", "--watch", "every=5", "--out", "OUT"], "no setting 'every'"),
     "no such window": (["train", "dcgan", "PHANTOM", "--window", "bone", "--out", "OUT"], "'bone' came"),
     "no such device": (["train", "dcgan", "PHANTOM", "--device", "abacus", "--out", "OUT"], "'abacus' cannot"),
     "no such protocol": (["experiment", "usefulnes", "--data", "PHANTOM", "--out", "OUT"], "did you mean 'usefulness'"),
     "no such scale": (["experiment", "usefulness", "--data", "PHANTOM", "--scale", "huge", "--out", "OUT"], "'huge'"),
     "too few patients": (["classify", "small_cnn", "PHANTOM", "--folds", "30", "--out", "OUT"], "use fewer parts"),
     "no checkpoint": (["sample", "PHANTOM", "--out", "OUT"], "not a generator checkpoint"),
+    "no such class": (["sample", "CHECKPOINT", "--label", "cyst", "--out", "OUT"], "'cyst' was asked for"),
+    "a truncation above 1": (["sample", "CHECKPOINT", "--truncation", "2", "--out", "OUT"], "from 0 to 1"),
+    "conditions for nothing": (["sample", "CHECKPOINT", "--conditions", "PHANTOM", "--out", "OUT"], "no pictures"),
+    "rows that are no numbers": (["latent", "rows", "CHECKPOINT", "--rows", "3-5", "--out", "OUT"], "with commas"),
+    "other training patches": (["latent", "neighbours", "CHECKPOINT", "OTHER", "--out", "OUT"], "none of these"),
     "no finished run": (["report", "NOWHERE"], "not a finished run"),
     "no such phantom": (["phantom", "--kind", "kidney", "--out", "OUT"], "'kidney'"),
     "no arrays": (["ingest", "NOWHERE", "--out", "OUT"], "error: "),
@@ -253,9 +335,15 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_users_mistake_is_one_line_and_2_and_leaves_nothing(mistake, phantom, tmp_path, capsys):
+def test_a_users_mistake_is_one_line_and_2_and_leaves_nothing(mistake, phantom, checkpoint, other, tmp_path, capsys):
     arguments, why = MISTAKES[mistake]
-    places = {"PHANTOM": phantom, "OUT": tmp_path / "out", "NOWHERE": tmp_path / "nowhere"}
+    places = {
+        "PHANTOM": phantom,
+        "CHECKPOINT": checkpoint,
+        "OTHER": other,
+        "OUT": tmp_path / "out",
+        "NOWHERE": tmp_path / "nowhere",
+    }
     capsys.readouterr()
     assert lesionforge("--quiet", *(places.get(argument, argument) for argument in arguments)) == 2
     shown = capsys.readouterr()

@@ -56,7 +56,13 @@ N = TypeVar("N", bound=nn.Module)
 
 def channels_last(network: N) -> N:
     """Lay the weights of 2-D convolutions out with channels last, which CPUs and GPUs multiply faster."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            # Not by `to`: weights of one channel are in either order to it, and would keep the strides of the other,
+            # whose order the features behind them would then take up.
+            laid_out = torch.empty_like(parameter, memory_format=torch.channels_last)
+            parameter.data = laid_out.copy_(parameter.detach())
+    return network
 
 
 def parameter_count(network: nn.Module) -> int:

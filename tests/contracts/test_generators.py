@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from lesionforge.synthesis.sample import sample
 
 # Whatever of these a method has as fields is made small, so that every method is quick to try.
 SMALL = {"epochs": 2, "latent_size": 5, "generator_width": 16, "discriminator_width": 4, "width": 8}
+SMALL |= {"stable_images": 16, "fade_images": 16}  # grown within PLAN
 SHAPE = (16, 16)
 CLASSES = ("non-solid", "solid")
 SHOWN = 8  # images that a step shows to the discriminator
@@ -65,8 +67,20 @@ def patches(labels):
         patient=[f"patient-{k // 2}" for k in range(12)],
         label=[labels[k % len(labels)] for k in range(12)],
         unit="u8",
+        masks=np.stack([disc(3 + k % 4) for k in range(12)]),
         spacing_mm=0.5,
     )
+
+
+def disc(radius):
+    y, x = np.ogrid[: SHAPE[0], : SHAPE[1]]
+    return ((y - 8) ** 2 + (x - 8) ** 2 <= radius**2).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def draw(method, patches):
+    """Sample; a method that is shown something is shown the training patches."""
+    return partial(sample, conditions=patches if method.pictured else None)
 
 
 @pytest.fixture(scope="module")
@@ -90,33 +104,48 @@ def networks(method):
         return build(method)
 
 
-def moment(seed=0):
-    return Moment(1_000_000_000, torch.Generator().manual_seed(seed))  # all stages of a schedule are over
+AT_LAST = 1_000_000_000  # images seen: all phases of a schedule are over
 
 
-def synthesised(method, generator, count, labels=None, shape=SHAPE):
-    latent = method.latent(count, torch.Generator().manual_seed(0))
+def moment(images_seen):
+    return Moment(images_seen, torch.Generator().manual_seed(0))
+
+
+def real(method, count, labels=None, shape=SHAPE):
+    """Noise with a box for a lesion."""
     labels = torch.arange(count) % len(CLASSES) if labels is None else labels
-    given = Batch(images=torch.zeros(count, 1, *shape), labels=labels)
-    return dataclasses.replace(given, images=method.synthesise(generator, latent, given, moment()))
+    images = torch.rand(count, 1, *shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    masks = torch.zeros_like(images)
+    masks[(..., *(slice(side // 4, side // 2) for side in shape))] = 1
+    batch = Batch(images=images, labels=labels, masks=masks)
+    return dataclasses.replace(batch, picture=method.picture(batch))
 
 
-def batches(method, networks):
+def synthesised(method, generator, given, images_seen=AT_LAST):
+    """Fakes that fulfil what is given, with the graph that made them."""
+    latent = method.latent(len(given.images), torch.Generator().manual_seed(0))
+    images = method.synthesise(generator, latent, given, moment(images_seen))
+    return dataclasses.replace(given, images=images, originals=given.images)
+
+
+def batches(method, networks, images_seen=AT_LAST):
     """Real images, and fakes with the graph that made them."""
-    fake = synthesised(method, networks["generator"], SHOWN)
-    images = torch.rand(SHOWN, 1, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return dataclasses.replace(fake, images=images), fake
+    given = real(method, SHOWN)
+    return given, synthesised(method, networks["generator"], given, images_seen)
 
 
 def detached(batch, dtype=torch.float32):
-    return dataclasses.replace(batch, images=batch.images.detach().to(dtype))
+    tensors = {"images": batch.images, "originals": batch.originals, "picture": batch.picture, "masks": batch.masks}
+    cast = {name: tensor.detach().to(dtype) for name, tensor in tensors.items() if tensor is not None}
+    return dataclasses.replace(batch, **cast)
 
 
-def losses_of(player, method, networks, real, fake):
+def losses_of(player, method, networks, real, fake, images_seen=AT_LAST):
+    at = moment(images_seen)
     with seeded("dropout"):
         if player == "discriminator":
-            return method.discriminator_losses(networks, real, detached(fake, fake.images.dtype), moment())
-        return method.generator_losses(networks, fake, moment())
+            return method.discriminator_losses(networks, real, detached(fake, fake.images.dtype), at)
+        return method.generator_losses(networks, fake, at)
 
 
 def test_it_names_its_paper_and_its_published_settings_are_the_defaults(name):
@@ -151,7 +180,7 @@ def test_latent_vectors_follow_their_random_numbers_alone(method):
 
 
 def test_images_have_the_asked_shape_and_lie_within_minus_one_and_one(method, networks):
-    fake = synthesised(method, networks["generator"], 6).images
+    fake = synthesised(method, networks["generator"].eval(), real(method, 6)).images
     assert fake.shape == (6, 1, *SHAPE)
     assert fake.dtype == torch.float32
     assert -1 <= fake.min() < fake.max() <= 1
@@ -166,14 +195,30 @@ def test_a_shape_is_made_or_refused_by_name(method, shape):
         with pytest.raises(LesionForgeError):
             build(method, shape)
     else:
-        made = synthesised(method, build(method, shape)["generator"], 2, shape=shape)
+        made = synthesised(method, build(method, shape)["generator"], real(method, 2, shape=shape))
         assert made.images.shape == (2, 1, *shape)
 
 
 def test_only_a_conditional_method_looks_at_labels(method, networks):
     generator = networks["generator"].eval()
-    first, second = (synthesised(method, generator, 4, torch.full((4,), label)).images for label in (0, 1))
+    first, second = (
+        synthesised(method, generator, real(method, 4, labels=torch.full((4,), label))).images for label in (0, 1)
+    )
     assert torch.equal(first, second) != method.conditional
+
+
+def test_only_a_pictured_method_is_shown_something_and_looks_at_it(method, networks):
+    given, generator = real(method, 4), networks["generator"].eval()
+    assert (given.picture is not None) == method.pictured
+    first = synthesised(method, generator, given).images
+    if method.pictured:
+        assert (len(given.picture), given.picture.shape[2:]) == (4, SHAPE)
+        assert -1 <= given.picture.min() < given.picture.max() <= 1
+        assert not torch.equal(
+            synthesised(method, generator, dataclasses.replace(given, picture=given.picture.roll(3, -1))).images, first
+        )
+    blind = dataclasses.replace(given, images=torch.full_like(given.images, torch.nan), masks=None)
+    torch.testing.assert_close(synthesised(method, generator, blind).images, first, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("images_seen", [0, 1, 1000, 10**9])
@@ -188,12 +233,12 @@ def test_one_pixel_is_refused(method):
 
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 def test_every_parameter_learns_from_its_own_players_losses_and_none_from_the_others(method, networks, player):
-    real, fake = batches(method, networks)
     if player == "generator":
         networks["discriminator"].requires_grad_(False)
-    losses = losses_of(player, method, networks, real, fake)
-    assert losses
-    sum(losses.values()).backward()
+    for images_seen in range(0, PLAN.images, SHOWN):  # at some time of a training, if not at all
+        losses = losses_of(player, method, networks, *batches(method, networks, images_seen), images_seen)
+        assert losses
+        sum(losses.values()).backward()
     for name, parameter in networks.named_parameters():
         own = name.startswith(player)
         learns = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
@@ -270,31 +315,31 @@ def test_another_seed_trains_another_generator(method, patches, trained, tmp_pat
     assert (other / checkpoint.WEIGHTS).read_bytes() != (trained / checkpoint.WEIGHTS).read_bytes()
 
 
-def test_saved_and_loaded_it_samples_the_same_bits(trained, tmp_path):
-    first = sample(checkpoint.load(trained), 11, seed=1)
-    again = sample(checkpoint.load(trained), 11, seed=1)
+def test_saved_and_loaded_it_samples_the_same_bits(trained, draw, tmp_path):
+    first = draw(checkpoint.load(trained), 11, seed=1)
+    again = draw(checkpoint.load(trained), 11, seed=1)
     assert first.digest == again.digest
     assert patches_file.load(patches_file.save(first, tmp_path / "sampled")).digest == first.digest
 
 
-def test_a_row_of_a_sample_does_not_depend_on_how_many_are_drawn(trained):
+def test_a_row_of_a_sample_does_not_depend_on_how_many_are_drawn(trained, draw):
     opened = checkpoint.load(trained)
-    many = sample(opened, 20, seed=1)
+    many = draw(opened, 20, seed=1)
     for count in (1, 3, 8, 9):
-        np.testing.assert_array_equal(sample(opened, count, seed=1).images, many.images[:count])
+        np.testing.assert_array_equal(draw(opened, count, seed=1).images, many.images[:count])
     assert len(np.unique(many.images.reshape(20, -1), axis=0)) == 20
-    assert not np.array_equal(sample(opened, 20, seed=2).images, many.images)
+    assert not np.array_equal(draw(opened, 20, seed=2).images, many.images)
 
 
-def test_a_sample_is_of_the_class_that_was_asked_for(trained, labels):
+def test_a_sample_is_of_the_class_that_was_asked_for(trained, draw, labels):
     opened = checkpoint.load(trained)
-    assert sample(opened, 5).labels.tolist() == [labels[k % len(labels)] for k in range(5)]
-    asked = {label: sample(opened, 5, label=label) for label in labels}
+    assert draw(opened, 5).labels.tolist() == [labels[k % len(labels)] for k in range(5)]
+    asked = {label: draw(opened, 5, label=label) for label in labels}
     for label, drawn in asked.items():
         assert drawn.labels.tolist() == [label] * 5
     assert len({drawn.images.tobytes() for drawn in asked.values()}) == len(labels)
     with pytest.raises(LesionForgeError, match=f"makes {' or '.join(labels)} lesions, but 'cyst'"):
-        sample(opened, 1, label="cyst")
+        draw(opened, 1, label="cyst")
 
 
 @pytest.fixture(scope="module")
@@ -311,18 +356,24 @@ def two_kinds():
     )
 
 
-def test_two_kinds_of_lesions_are_both_made_and_each_where_it_is_asked_for(method, two_kinds, tmp_path):
+def learnt(method, patches, out, *, images):
+    """A checkpoint of so many images, by networks that are small but not as small as elsewhere here."""
     never = 10**6
     plan = TrainingPlan(
-        images=16_000, seed=1, average_half_life_images=500, grid_every_images=never, checkpoint_every_images=never
+        images=images, seed=1, average_half_life_images=500, grid_every_images=never, checkpoint_every_images=never
     )
-    quick = {"generator_width": 32, "discriminator_width": 8, "latent_size": 8, "learning_rate": 1e-3}
+    quick = {"generator_width": 32, "discriminator_width": 8, "width": 32, "latent_size": 8, "learning_rate": 1e-3}
     fields = {field.name for field in dataclasses.fields(method)}
     learner = dataclasses.replace(
         method, batch_size=32 // method.critic_steps, **{key: value for key, value in quick.items() if key in fields}
     )
-    opened = checkpoint.load(train(learner, two_kinds, tmp_path / "out", plan=plan, device="cpu"))
-    drawn = sample(opened, 200)
+    return checkpoint.load(train(learner, patches, out, plan=plan, device="cpu"))
+
+
+def test_two_kinds_of_lesions_are_both_made_and_each_where_it_is_asked_for(method, two_kinds, tmp_path):
+    if method.pictured:
+        pytest.skip("one that is shown something makes that: the next test")
+    drawn = sample(learnt(method, two_kinds, tmp_path / "out", images=16_000), 200)
     contrast = drawn.images[:, 3:5, 3:5].mean(axis=(1, 2)) - drawn.images[:, ::7, ::7].mean(axis=(1, 2))
     is_bright, is_dark = contrast > 20, contrast < -20  # of the real ones, all: their contrast is 45 or more
     assert (is_bright | is_dark).mean() > 0.8  # one network makes both kinds, and so makes some between them
@@ -330,6 +381,37 @@ def test_two_kinds_of_lesions_are_both_made_and_each_where_it_is_asked_for(metho
     if method.conditional:
         assert is_bright[drawn.labels == "bright"].mean() > 0.9
         assert is_dark[drawn.labels == "dark"].mean() > 0.9
+
+
+def test_lesions_are_where_and_as_large_as_they_are_shown(method, tmp_path):
+    if not method.pictured:
+        pytest.skip("it is shown nothing")
+    rng = np.random.default_rng(0)
+    centres, radii = rng.integers(5, 11, (200, 2)), rng.uniform(1.5, 4.5, 200)
+    y, x = np.mgrid[:16, :16]
+    masks = np.stack([(y - a) ** 2 + (x - b) ** 2 <= r**2 for (a, b), r in zip(centres, radii, strict=True)])
+    images = (60 + 130 * masks + rng.normal(0, 8, masks.shape)).clip(0, 255).astype(np.uint8)
+    discs = Patches.of(images, patient=[f"p{k}" for k in range(200)], masks=masks.astype(np.uint8), unit="u8")
+    shown, unseen = discs.rows(np.arange(150)), discs.rows(np.arange(150, 200))
+    drawn = sample(learnt(method, shown, tmp_path / "out", images=2_400), 50, conditions=unseen)
+    found = drawn.images > 125
+    agreement = 2 * (found & unseen.masks).sum((1, 2)) / (found.sum((1, 2)) + unseen.masks.sum((1, 2)))
+    assert np.median(agreement) > 0.9  # Dice's coefficient
+    np.testing.assert_array_equal(drawn.masks, unseen.masks)
+    assert drawn.exposure.patients == discs.exposure.patients
+    assert drawn.exposure.pixels >= discs.exposure.pixels
+
+
+@pytest.mark.parametrize("missing", ["conditions", "masks"])
+def test_without_what_it_is_shown_a_pictured_method_makes_nothing(method, trained, patches, missing, tmp_path):
+    if not method.pictured:
+        pytest.skip("it is shown nothing")
+    bare = patches.with_images(patches.images)
+    with pytest.raises(LesionForgeError, match=missing):
+        sample(checkpoint.load(trained), 3, conditions=bare if missing == "masks" else None)
+    with pytest.raises(LesionForgeError, match="masks"):
+        train(method, bare, tmp_path / "out", plan=PLAN, device="cpu")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("labels_given", [["solid"] * 4, ["", "", "solid", "non-solid"], [""] * 4], ids=str)
@@ -356,6 +438,7 @@ def rewritten(folder, change):
         lambda manifest: manifest["subject"]["exposure"].update(patients=[], pixels=[]),
         lambda manifest: manifest["subject"]["exposure"]["patients"].pop(),
         lambda manifest: manifest["subject"].update(labels=["other"]),
+        lambda manifest: manifest["subject"]["ranges"][0]["mean"].append(400.0),
         lambda manifest: manifest["subject"]["window"].update(low=-500.0),
         lambda manifest: manifest["settings"].update(batch_size=9),
         lambda manifest: manifest.update(method="other"),

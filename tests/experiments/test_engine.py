@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from lesionforge.data import patches_file
 from lesionforge.data.exposure import patient_digest
 from lesionforge.data.patches import Patches, concatenate
 from lesionforge.data.splits import repeated_kfold
@@ -17,6 +18,9 @@ from lesionforge.experiments import engine
 from lesionforge.experiments.engine import Source
 from lesionforge.experiments.experiment import Experiment, Regime
 from lesionforge.generators import checkpoint
+from lesionforge.generators.methods.acgan import ACGAN
+from lesionforge.generators.methods.pix2pix import Pix2Pix
+from lesionforge.generators.methods.progressive_wgan import ProgressiveWGAN
 from lesionforge.report.page import write_report
 from lesionforge.storage import read_json
 from lesionforge.synthesis.sample import sample
@@ -229,6 +233,28 @@ def test_a_classifier_that_takes_no_such_patches_is_found_at_once(tiny, cohort, 
     with pytest.raises(LesionForgeError, match="32 pixels or more"):
         run(deep, cohort, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_generator_lacks_is_found_at_once(tiny, cohort, tmp_path):
+    pictured = replace(tiny, generator=Pix2Pix())
+    with pytest.raises(LesionForgeError, match="no masks"):
+        run(pictured, cohort.with_images(cohort.images), tmp_path / "out")
+    growing = replace(tiny, generator=ProgressiveWGAN())
+    with pytest.raises(LesionForgeError, match="but 48 are planned"):
+        run(growing, cohort, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", [ACGAN, Pix2Pix])
+def test_a_run_with_a_generator_that_is_asked_or_shown_something_ends_in_a_report(tiny, cohort, tmp_path, kind):
+    generator = kind(batch_size=8, generator_width=8, discriminator_width=4)
+    out = run(replace(tiny, generator=generator), cohort, tmp_path / "out")
+    trained = read_table(out / "tables" / "gan_training.csv")
+    assert set(trained["label"]) == ({"benign, malignant"} if kind is ACGAN else {"benign", "malignant"})
+    assert len(list((out / "checkpoints").glob("*-generator-*"))) == (2 if kind is ACGAN else 4)
+    for plate in ("benign", "malignant"):
+        assert set(patches_file.load(out / "plates" / plate).labels) == {plate}
+    assert write_report(out).is_file()
 
 
 def test_regimes_need_names_of_their_own_and_a_generator(tiny):

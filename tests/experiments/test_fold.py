@@ -10,6 +10,8 @@ from lesionforge.experiments.experiment import Regime
 from lesionforge.experiments.fold import PLATE_PATCHES, Fold, summary
 from lesionforge.experiments.tasks import Tasks
 from lesionforge.generators import checkpoint
+from lesionforge.generators.methods.acgan import ACGAN
+from lesionforge.generators.methods.pix2pix import Pix2Pix
 from lesionforge.progress import SILENT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,8 +21,16 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def fold(tiny, cohort, tmp_path_factory):
     split = stratified_kfold(cohort, folds=2, seed=3, validation=0.25)[1]
     made = Fold(tiny, cohort, split, Tasks(tmp_path_factory.mktemp("fold")))
-    for label in cohort.classes:
-        made.train_generator(label, SILENT)
+    for labels in made.generated:
+        made.train_generator(labels, SILENT)
+    return made
+
+
+def with_generator(fold, method, folder):
+    """The same fold with another method, trained."""
+    made = replace(fold, experiment=replace(fold.experiment, generator=method), tasks=Tasks(folder))
+    for labels in made.generated:
+        made.train_generator(labels, SILENT)
     return made
 
 
@@ -66,6 +76,48 @@ def test_a_generator_learns_the_fold_lesions_of_its_class_cropped_and_augmented(
     assert opened.subject.shape == (16, 16)
     assert opened.subject.exposure == fold.source.with_label("benign").exposure
     assert opened.images_seen == tiny.generator_training.images
+
+
+def test_a_conditional_generator_learns_all_classes_alike_and_is_asked_for_each(fold, tiny, tmp_path):
+    acgan = ACGAN(batch_size=8, generator_width=16, discriminator_width=4, latent_size=5)
+    conditional = with_generator(fold, acgan, tmp_path)
+    assert conditional.generated == [("benign", "malignant")]
+    assert conditional.checkpoint_of("benign") == conditional.checkpoint_of("malignant")
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    opened = checkpoint.load(conditional.checkpoint_of("benign"))
+    assert opened.subject.exposure.patients >= set(map(patient_digest, fold.train.patients))
+    drawn = {label: conditional.samples(label, 3) for label in fold.train.classes}
+    assert all(set(made.labels) == {label} for label, made in drawn.items())
+    assert not np.array_equal(drawn["benign"].images, drawn["malignant"].images)
+
+
+def test_a_pictured_generator_is_shown_the_folds_lesions_each_augmented_anew(fold, tmp_path):
+    pictured = with_generator(fold, Pix2Pix(batch_size=8, generator_width=4, discriminator_width=4), tmp_path)
+    assert pictured.generated == [("benign",), ("malignant",)]
+    of_class = fold.source.with_label("malignant")
+    drawn = pictured.samples("malignant", 7)
+    assert set(drawn.labels) == {"malignant"}
+    assert set(drawn.table["condition_pixels"]) <= set(of_class.table["source_pixels"])
+    assert len(np.unique(drawn.masks, axis=0)) == 7
+    assert drawn.exposure.patients.isdisjoint(map(patient_digest, fold.test.patients))
+    np.testing.assert_array_equal(pictured.samples("malignant", 3).images, drawn.images[:3])
+    joined = pictured.training_set(Regime("synthetic", synthetic_per_class=7))
+    np.testing.assert_array_equal(joined.images[-7:], drawn.images)
+
+
+def test_generators_are_chosen_on_the_validation_patients_and_the_classifier_may_be_as_well(
+    tiny, small_patches, tmp_path
+):
+    cohort = small_patches(patients=16, shape=(20, 20))
+    split = stratified_kfold(cohort, folds=2, seed=3, validation=0.5)[0]
+    fold = Fold(tiny, cohort, split, Tasks(tmp_path))
+    for labels in fold.generated:
+        fold.train_generator(labels, SILENT)
+    seen = checkpoint.load(fold.checkpoint_of("benign")).subject.exposure
+    assert seen.learnt == fold.source.with_label("benign").exposure
+    assert seen == seen.learnt | fold.validation.with_label("benign").exposure.judged
+    predicted = fold.predict(fold.fit(Regime("synthetic", synthetic_per_class=4), SILENT))
+    np.testing.assert_array_equal(predicted.row, fold.split.test)
 
 
 def test_two_generators_of_a_fold_do_not_share_their_seeds(fold):

@@ -28,6 +28,8 @@ ALL = SmallData(
     discriminator_rate=2,
 )
 SMALL = {"batch_size": 4, "latent_size": 5, "generator_width": 16, "discriminator_width": 4, "critic_steps": 2}
+SMALL |= {"width": 8, "stable_images": 4, "fade_images": 8}
+SCALED = {"progressive_wgan"}  # methods whose weights are scaled, and not to be normalised besides
 SHAPES = [(9, 12), (4, 5, 6)]
 
 
@@ -43,8 +45,11 @@ def with_tools():
     """Every method that has the tools."""
     for name in registry.names(methods):
         kind = registry.class_named(methods, name, GenerativeMethod)
-        if "small_data" in {field.name for field in fields(kind)}:
-            yield pytest.param(kind(**SMALL, small_data=ALL), id=name)
+        names = {field.name for field in fields(kind)}
+        if "small_data" in names:
+            small = {key: value for key, value in SMALL.items() if key in names}
+            tools = replace(ALL, spectral_normalisation=name not in SCALED)
+            yield pytest.param(kind(**small, small_data=tools), id=name)
 
 
 def test_switched_off_nothing_is_changed_or_added():
@@ -102,6 +107,18 @@ def test_brightness_is_added_and_contrast_is_about_the_mean():
     assert 0.5 <= float(ratio.min()) < 0.6 < 1.4 < float(ratio.max()) <= 1.5
 
 
+def test_what_is_beside_an_image_moves_and_is_cut_with_it_and_keeps_its_greys():
+    moving = SmallData(translation=0.25, cutout=0.5)
+    both = moving.augment(images(), drawn(), beside=torch.cat([images(), -images()], dim=1))
+    blank = (both == -1).all(1, keepdim=True)
+    assert torch.equal(both[:, 1:2], both[:, :1])
+    assert torch.equal(both[:, 2:], torch.where(blank, -1, -both[:, :1]))
+    assert 0.2 < blank.float().mean() < 0.7
+    grey = SmallData(brightness=0.2, contrast=0.5).augment(images(), drawn(), beside=images())
+    assert torch.equal(grey[:, 1:], images())
+    assert not torch.equal(grey[:, :1], images())
+
+
 def test_each_image_gets_its_own_random_numbers_and_a_seed_the_same():
     same = images(1).expand(8, 1, 16, 16)
     first, again, other = (ALL.augment(same, drawn(seed)) for seed in (0, 0, 1))
@@ -155,21 +172,26 @@ def test_settings_reach_into_the_tools_and_survive_json():
         settings.with_overrides(DCGAN(), ["small_data.cutout=-1"])
 
 
+def losses_with_tools(method, networks, player, moment):
+    real = Batch(images=images(8), labels=torch.tensor([0, 1] * 4), masks=(images(8) > 0).float())
+    real = replace(real, picture=method.picture(real))
+    made = method.synthesise(networks["generator"], method.latent(8, drawn()), real, moment)
+    fake = replace(real, images=made, originals=real.images)
+    if player == "generator":
+        return method.generator_losses(networks, fake, moment)
+    losses = method.discriminator_losses(networks, real, replace(fake, images=fake.images.detach()), moment)
+    assert "discriminator_r1" in losses
+    return losses
+
+
 @pytest.mark.parametrize("method", list(with_tools()))
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 def test_every_method_with_the_tools_learns_through_them(method, player):
     with seeded("tools"):
         networks = method.build((16, 16), 2)
-        labels = torch.tensor([0, 1] * 4)
-        real, moment = Batch(images=images(8), labels=labels), Moment(0, drawn())
-        fake = replace(real, images=method.synthesise(networks["generator"], method.latent(8, drawn()), real, moment))
-        if player == "discriminator":
-            losses = method.discriminator_losses(networks, real, replace(fake, images=fake.images.detach()), moment)
-            assert "discriminator_r1" in losses
-        else:
-            networks["discriminator"].requires_grad_(False)
-            losses = method.generator_losses(networks, fake, moment)
-    sum(losses.values()).backward()
+        networks["discriminator"].requires_grad_(player == "discriminator")
+        for images_seen in range(0, 40, 4):  # at some time of a training, if not at all
+            sum(losses_with_tools(method, networks, player, Moment(images_seen, drawn())).values()).backward()
     for name, parameter in networks[player].named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name

@@ -11,6 +11,7 @@ from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError, TrainingDivergedError
 from lesionforge.generators import checkpoint, training
+from lesionforge.generators.distributed import Part
 from lesionforge.generators.methods.acgan import ACGAN
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.generators.state import TrainingPlan, TrainingState
@@ -106,7 +107,7 @@ def test_each_epoch_shows_every_patch_once_and_a_batch_may_reach_over_its_end(pa
     )
     batches = []
     for _ in range(8):
-        batches.append(run._real_batch(6))
+        batches.append(run._real_batch(Part(0, 6, 6)))
         run.images_seen += 6
     shown = torch.cat([batch.images for batch in batches]).squeeze(1).numpy()
     known = WINDOWS["lung"].to_symmetric(patches.images)
@@ -191,14 +192,14 @@ def test_every_batch_has_its_own_random_numbers(patches, monkeypatch):
 def test_a_batch_brings_labels_and_masks(patches):
     masked = Patches(patches.images, patches.table, masks=(patches.images > -600).astype(np.uint8))
     one = TrainingState(METHOD, masked, window=WINDOWS["lung"], plan=PLAN, device=torch.device("cpu"))
-    batch = one._real_batch(16)
+    batch = one._real_batch(Part(0, 16, 16))
     known = WINDOWS["lung"].from_symmetric(batch.images.numpy())
     np.testing.assert_array_equal(batch.masks.numpy() == 1, known.round() > -600)
     assert batch.labels.tolist() == [-1] * 16  # dcgan does not tell the two classes apart
     conditional = ACGAN(batch_size=8, generator_width=16, discriminator_width=4)
     plain = Patches(patches.images, patches.table)
     two = TrainingState(conditional, plain, window=WINDOWS["lung"], plan=PLAN, device=torch.device("cpu"))
-    batch = two._real_batch(16)
+    batch = two._real_batch(Part(0, 16, 16))
     assert batch.masks is None
     pixels = WINDOWS["lung"].to_symmetric(patches.images)
     rows = [int(np.flatnonzero((pixels == image).all(axis=(1, 2)))[0]) for image in batch.images.squeeze(1).numpy()]

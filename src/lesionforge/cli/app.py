@@ -14,6 +14,7 @@ import typer
 
 from lesionforge import __version__
 from lesionforge.cli import about, data, experiments, generators, inspection
+from lesionforge.cli.latent import latent
 from lesionforge.cli.options import INVOCATION
 from lesionforge.errors import LesionForgeError
 from lesionforge.progress import SILENT, TerminalProgress
@@ -100,3 +101,4 @@ def options(
 
 for verb in VERBS:
     app.command()(verb)
+app.add_typer(latent, name="latent")

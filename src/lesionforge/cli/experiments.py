@@ -30,6 +30,7 @@ def experiment(
     out: Run,
     scale: Scale = "desk",
     window: Window = "lung",
+    generator: Annotated[str, typer.Option(help="Method that makes the synthetic lesions; see `methods`.")] = "dcgan",
     set_: Set = [],  # noqa: B006 (typer copies it)
 ) -> None:
     """Run a protocol's experiment on your patches, and report. Killed, it goes on with the same command.
@@ -43,7 +44,7 @@ def experiment(
     scales = registry.module_named(protocols, protocol).SCALES
     if scale not in scales:
         raise LesionForgeError(f"{protocol} has no scale {scale!r}{settings.nearest(scale, scales)}")
-    described = settings.with_overrides(scales[scale](window), set_)
+    described = settings.with_overrides(scales[scale](window, generator), set_)
     _run_and_report(described, patches_file.load(data), out, data=data.name)
 
 

@@ -71,11 +71,21 @@ def _checkpoint(path: Path, png: Path | None, window: str) -> dict[str, Any]:
     manifest = checkpoint.read_manifest(path)
     subject = manifest["subject"]
     if png:
-        _draw_patches(draw(checkpoint.load(path), 64), png, window)
+        opened = checkpoint.load(path)
+        if opened.method.pictured:
+            raise LesionForgeError(
+                f"{manifest['method']} must be shown what to make: draw patches by `lesionforge sample --conditions` "
+                "and inspect those."
+            )
+        _draw_patches(draw(opened, 64), png, window)
     return {key: manifest[key] for key in ("id", "method", "settings", "images_seen")} | {
         "label": " or ".join(subject["labels"]),
         "shape": subject["shape"],
         "patients_seen": len(subject["exposure"]["patients"]),
+        "plausible": {
+            label: {name: f"{values[0]:g} to {values[-1]:g}" for name, values in ranges.items() if name != "brighter"}
+            for label, ranges in zip(subject["labels"] or [""], subject["ranges"], strict=True)
+        },
     }
 
 
@@ -103,12 +113,14 @@ def _scan(path: Path, png: Path | None, window: str, series: str) -> dict[str, A
 def _draw_patches(patches: Any, png: Path, window: str) -> None:
     if patches.is_synthetic.any() and not png.name.startswith("synthetic"):
         raise LesionForgeError(f"a picture with synthetic patches must say so: name it synthetic_{png.name}.")
-    _draw(patches.images[:100], png, window, unit=patches.unit, zoom=2)
+    makers = " and ".join(patches.generators)
+    about = f"Synthetic patches among these were made by {makers}." if makers else ""
+    _draw(patches.images[:100], png, window, unit=patches.unit, zoom=2, about=about)
 
 
-def _draw(images: Any, png: Path, window: str, *, unit: str, zoom: int = 1) -> None:
+def _draw(images: Any, png: Path, window: str, *, unit: str, zoom: int = 1, about: str = "") -> None:
     from lesionforge.data.contact_sheet import contact_sheet, save_png
     from lesionforge.data.hounsfield import window_named
 
-    save_png(png, contact_sheet(images, window_named(window, unit=unit), zoom=zoom))
+    save_png(png, contact_sheet(images, window_named(window, unit=unit), zoom=zoom), about=about)
     INVOCATION.progress.say(f"wrote {png}")

@@ -147,7 +147,7 @@ class _Engine:
         """Train what generators are needed, then fit the classifiers: what has been done is left as it is."""
         experiment, folds = self.experiment, self.folds
         if experiment.needs_generators:
-            train = [partial(fold.do_generator, label) for fold in folds for label in self.patches.classes]
+            train = [partial(fold.do_generator, labels) for fold in folds for labels in fold.generated]
             self.do(train, workers)
         fit = [partial(fold.do_classifier, regime) for fold in folds for regime in experiment.regimes]
         self.do(fit, workers)

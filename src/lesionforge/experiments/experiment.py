@@ -20,7 +20,7 @@ class Regime:
 
     name: str
     classic: CountOrZero = 0  # classically augmented patches, as many of each lesion
-    synthetic_per_class: CountOrZero = 0  # samples of the generator of each class, trained on the fold
+    synthetic_per_class: CountOrZero = 0  # samples of each class, of generators trained on the fold
     given: bool = False  # the synthetic patches that the experiment was given
 
 
@@ -36,8 +36,8 @@ class Experiment:
     classifier: Classifier
     regimes: tuple[Regime, ...]
     generator: GenerativeMethod | None = None
-    generator_training: TrainingPlan = TrainingPlan()
-    generator_patches: CountOrZero = 0  # classically augmented patches that the generator of each class learns from
+    generator_training: TrainingPlan = TrainingPlan()  # of each generator: one for a class, or one for all
+    generator_patches: CountOrZero = 0  # classically augmented patches of each class that generators learn from
     size: Count = 64
     window: str = "lung"
     folds: Count = 3

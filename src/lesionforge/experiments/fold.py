@@ -23,7 +23,8 @@ from lesionforge.evaluation.tables import read_table
 from lesionforge.experiments.experiment import Experiment, Regime
 from lesionforge.experiments.tasks import Tasks, write_table
 from lesionforge.generators import checkpoint
-from lesionforge.generators.training import read_log, train
+from lesionforge.generators.training import read_curves, train
+from lesionforge.generators.watch import LEAST_PATCHES
 from lesionforge.networks import derived_seed
 from lesionforge.progress import Progress
 from lesionforge.storage import safe_name
@@ -42,10 +43,17 @@ class Fold:
     tasks: Tasks
     given: Patches | None = None
 
-    def do_generator(self, label: str, *, progress: Progress) -> None:
-        """Do the task of training one class's generator, unless it has been done."""
-        make = partial(self._generator_result, label, progress.within(self.name))
-        self.tasks.do(f"{self.name}-generator-{safe_name(label)}", stage="generators", make=make)
+    @property
+    def generated(self) -> list[tuple[str, ...]]:
+        """The classes that each generator of the fold makes: one, or all where they can be asked for."""
+        assert self.experiment.generator is not None  # checked by the experiment
+        classes = self.patches.classes
+        return [classes] if self.experiment.generator.conditional else [(label,) for label in classes]
+
+    def do_generator(self, labels: tuple[str, ...], *, progress: Progress) -> None:
+        """Do the task of training the generator of these classes, unless it has been done."""
+        make = partial(self._generator_result, labels, progress.within(self.name))
+        self.tasks.do(self._generator_task(labels), stage="generators", make=make)
 
     def do_classifier(self, regime: Regime, *, progress: Progress) -> None:
         """Do the task of fitting one regime's classifier and predicting the test patients, unless it has been done."""
@@ -56,13 +64,16 @@ class Fold:
         """What a regime's classifier said of this fold's test patients, once it has been run."""
         return read_table(self.tasks.result(self._classifier_task(regime)) / "predictions.csv")
 
+    def _generator_task(self, labels: tuple[str, ...]) -> str:
+        return f"{self.name}-generator-{safe_name(', '.join(labels))}"
+
     def _classifier_task(self, regime: Regime) -> str:
         return f"{self.name}-classifier-{safe_name(regime.name)}"
 
-    def _generator_result(self, label: str, progress: Progress, folder: Path) -> None:
-        self.train_generator(label, progress)
-        curves = pd.DataFrame(read_log(self.checkpoint_of(label))).melt("images_seen", var_name="term")
-        write_table(folder / "training.csv", self._of_this_fold(curves).assign(label=label))
+    def _generator_result(self, labels: tuple[str, ...], progress: Progress, folder: Path) -> None:
+        self.train_generator(labels, progress)
+        curves = read_curves(self.checkpoint_of(labels[0]))
+        write_table(folder / "training.csv", self._of_this_fold(curves).assign(label=", ".join(labels)))
 
     def _classifier_result(self, regime: Regime, progress: Progress, folder: Path) -> None:
         fitted = self.fit(regime, progress)
@@ -110,29 +121,47 @@ class Fold:
         return recipe.augment(source, seed=self.seed("augment", purpose), count=count)
 
     def checkpoint_of(self, label: str) -> Path:
-        """Where the generator of one class is."""
-        return self.tasks.out / "checkpoints" / f"{self.name}-generator-{safe_name(label)}"
+        """Where the generator that makes this class is."""
+        (labels,) = (labels for labels in self.generated if label in labels)
+        return self.tasks.out / "checkpoints" / self._generator_task(labels)
 
-    def train_generator(self, label: str, progress: Progress) -> None:
-        """Train the generator of one class on this fold's training patients, or continue to."""
-        of_class = self.source.with_label(label)
-        augmented = self.augmented(of_class, self.experiment.generator_patches, "generator")
+    def train_generator(self, labels: tuple[str, ...], progress: Progress) -> None:
+        """Train the generator of these classes on this fold's training patients, or continue to."""
         plan = self.experiment.generator_training
         assert self.experiment.generator is not None  # checked by the experiment
         train(
             self.experiment.generator,
-            # Masks and poses are no use to a generator, and cropping is what the recipe did to the others.
-            concatenate([of_class.centre_crop(self.experiment.size), augmented]),
-            self.checkpoint_of(label),
-            plan=plan.with_seed(self.seed("generator", label)),
+            concatenate([part for label in labels for part in self._generator_parts(label)]),
+            self.checkpoint_of(labels[0]),
+            plan=plan.with_seed(self.seed("generator", *labels)),
             window=window_named(self.experiment.window, unit=self.patches.unit),
+            validation=self.validation_of(labels),
             resume=True,
             progress=progress,
         )
 
+    def _generator_parts(self, label: str) -> list[Patches]:
+        """Return what a generator learns a class from: its lesions, and as many augmented ones for every class."""
+        of_class = self.source.with_label(label)
+        augmented = self.augmented(of_class, self.experiment.generator_patches, "generator")
+        return [of_class.centre_crop(self.experiment.size), augmented]  # cropping is what the recipe did to the others
+
+    def validation_of(self, labels: tuple[str, ...]) -> Patches | None:
+        """Validation patches of these classes, on which their generator is chosen; None if too few of any for that."""
+        of_classes = [self.validation.rows(self.validation.labels == label) for label in labels]
+        enough = all(len(of_class) >= LEAST_PATCHES for of_class in of_classes)
+        return concatenate(of_classes) if enough else None
+
     def samples(self, label: str, count: int) -> Patches:
-        """Sample the generator of one class; a smaller ``count`` gives the first rows of a larger one."""
-        return sample(checkpoint.load(self.checkpoint_of(label)), count, seed=self.seed("sample", label))
+        """Sample a class; a smaller ``count`` gives the first rows of a larger one.
+
+        A generator that is shown something is shown this fold's training lesions, classically augmented so that each
+        sample has its own, as long as the recipe has so many.
+        """
+        opened, conditions = checkpoint.load(self.checkpoint_of(label)), None
+        if opened.method.pictured:
+            conditions = self.augmented(self.source.with_label(label), count, "conditions")
+        return sample(opened, count, seed=self.seed("sample", label), label=label, conditions=conditions)
 
     def training_set(self, regime: Regime) -> Patches:
         """Join what a regime trains on."""

@@ -9,6 +9,7 @@ from lesionforge.evaluation.predictions import Predictions
 from lesionforge.evaluation.scores import measure
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
+from lesionforge.generators.real_batch import check_shown
 
 
 def check(fold: Fold) -> None:
@@ -27,12 +28,23 @@ def check(fold: Fold) -> None:
     for window in (experiment.window, experiment.classifier.window):
         window_named(window, unit=patches.unit)
     experiment.classifier.check_shape(shape)
-    if experiment.generator is not None:
-        experiment.generator.check_shape(shape)
+    if experiment.needs_generators:
+        _check_generator(fold)
     if experiment.generator_patches or any(regime.classic for regime in experiment.regimes):
         fold.augmented(patches, 0, "check")
     _check_metric(experiment, patches.classes)
     _check_given(experiment, patches, shape, fold.given)
+
+
+def _check_generator(fold: Fold) -> None:
+    """Check what the generators' training will."""
+    experiment, shape = fold.experiment, fold.train.shape
+    method, plan = experiment.generator, experiment.generator_training
+    assert method is not None  # checked by the experiment
+    method.check_shape(shape)
+    if plan.images:
+        method.check_length(shape, plan.images)
+    check_shown(method, fold.train, window_named(experiment.window, unit=fold.patches.unit))
 
 
 def _check_metric(experiment: Experiment, classes: tuple[str, ...]) -> None:

@@ -1,9 +1,10 @@
 """A generator on disk: weights, and everything that its samples must say of themselves.
 
 A checkpoint is a folder: ``checkpoint.json`` (method and settings, patch size, window, labels, spacing, how many
-images were shown, and the exposure: all patients that it was trained on, as digests) and ``generator.safetensors``
-(the averaged generator). While training goes on, ``training-N.safetensors`` beside them holds what a resumed run
-needs. Its id is a digest of all that, so that neither weights nor exposure can be exchanged unnoticed.
+images were shown, the plausible ranges of what is made, and the exposure: all patients that it was trained on, as
+digests) and ``generator.safetensors`` (the averaged generator). While training goes on, ``training-N.safetensors``
+beside them holds what a resumed run needs. Its id is a digest of all that, so that neither weights nor exposure can be
+exchanged unnoticed.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import nn
 from lesionforge import registry, settings, storage
 from lesionforge.data.exposure import Exposure
 from lesionforge.data.hounsfield import Window
+from lesionforge.data.plausibility import PlausibleRanges
 from lesionforge.errors import StorageError
 from lesionforge.generators import methods
 from lesionforge.generators.contract import GenerativeMethod
@@ -23,7 +25,7 @@ from lesionforge.networks import channels_last, load_state, load_tensors
 from lesionforge.storage import check_files, digest
 
 FORMAT = "lesionforge-generator"
-VERSION = 2
+VERSION = 3
 MANIFEST = "checkpoint.json"
 WEIGHTS = "generator.safetensors"
 
@@ -37,6 +39,7 @@ class Subject:
     labels: tuple[str, ...]  # the classes that can be asked for, sorted; one, or none (of any), if there is no choice
     spacing_mm: tuple[float | None, ...]  # median of the training set, an axis; None where unknown
     exposure: Exposure
+    ranges: tuple[PlausibleRanges, ...]  # of the training patches of each class, or of all if none can be asked for
 
     @property
     def label(self) -> str:
@@ -56,6 +59,7 @@ class Subject:
             tuple(value["labels"]),
             tuple(value["spacing_mm"]),
             Exposure.from_json(value["exposure"]),
+            tuple(settings.from_json(PlausibleRanges, each) for each in value["ranges"]),
         )
 
 

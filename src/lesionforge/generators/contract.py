@@ -22,6 +22,9 @@ from lesionforge.settings import Count
 
 Networks = nn.ModuleDict
 Player = Literal["generator", "discriminator"]
+# What latent vectors are drawn from: N(0, 1); uniform in [−1, 1]; N(0, 1), of which the direction alone counts;
+# N(0, 1), of which each number only decides whether a unit is dropped.
+Prior = Literal["normal", "uniform", "sphere", "dropout"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class Condition:
 
     labels: Tensor  # [B] int64: number of the class among the method's classes; −1 where it tells none apart
     masks: Tensor | None = None  # [B, 1, *shape], 1 in the lesion; None where the patches have none
+    picture: Tensor | None = None  # [B, C, *shape], what a method is shown of each lesion beforehand; see `picture`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,7 @@ class Batch(Condition):
     """Images, and what they fulfil. Fakes fulfil what the real images of their step do."""
 
     images: Tensor
+    originals: Tensor | None = None  # of fakes: those real images, for methods that compare each fake with its own
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class GenerativeMethod(ABC):
 
     paper: ClassVar[str]
     conditional: ClassVar[bool] = False  # makes the class it is asked for, and learns from several at once
+    pictured: ClassVar[bool] = False  # is shown a picture of each image that it makes
+    prior: ClassVar[Prior] = "normal"
     batch_size: Count = 64
     epochs: Count = 1
     critic_steps: Count = 1  # steps of the discriminator, each on its own real and fake batch, to one of the generator
@@ -60,6 +67,13 @@ class GenerativeMethod(ABC):
     @abstractmethod
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise LesionForgeError if patches of this shape (pixels an axis) cannot be made."""
+
+    def least_images(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 (for methods that grow)
+        """Images after which a training makes what it is to make: before that, its samples are not to be judged."""
+        return 0
+
+    def check_length(self, shape: tuple[int, ...], images: int) -> None:  # noqa: B027 (most methods take any)
+        """Raise LesionForgeError if a training that shows so many images in all would end before its method is done."""
 
     @abstractmethod
     def build(self, shape: tuple[int, ...], classes: int) -> Networks:
@@ -95,6 +109,16 @@ class GenerativeMethod(ABC):
     ) -> Tensor:
         """[B, Z] → [B, 1, *shape] in [−1, 1], whatever resolution the training has reached by ``moment``."""
         return generator(latent)  # type: ignore[no-any-return]
+
+    def picture(self, batch: Batch) -> Tensor | None:  # noqa: ARG002 (for methods that are shown something)
+        """Derive from real images, and their masks, what the method is shown of them, [B, C, *shape].
+
+        Raises
+        ------
+        LesionForgeError
+            The images lack something that the picture is made of, such as masks.
+        """
+        return None
 
     def batch_size_at(self, images_seen: int) -> int:  # noqa: ARG002 (for methods whose batches change)
         """Images in a batch of the discriminator once so many were shown to it."""

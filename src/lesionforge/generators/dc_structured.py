@@ -14,6 +14,7 @@ from torch import nn
 from lesionforge import registry
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import GenerativeMethod, Networks, Player
+from lesionforge.generators.convolutions import Convolution, Flat, Seed, Upconvolution
 from lesionforge.generators.small_data import SmallData
 from lesionforge.settings import Count, Odd, Rate, Share
 
@@ -96,18 +97,18 @@ class DCGenerator(nn.Sequential):
         width, pad = method.generator_width, method.kernel // 2
         layers: list[nn.Module] = [
             nn.Linear(inputs, width * SEED_PIXELS**2, bias=False),
-            nn.Unflatten(1, (width, SEED_PIXELS, SEED_PIXELS)),
+            Seed(1, (width, SEED_PIXELS, SEED_PIXELS)),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         ]
         for _ in range(stages - 1):
             layers += [
-                nn.ConvTranspose2d(width, width // 2, method.kernel, 2, pad, 1, bias=False),
+                Upconvolution(width, width // 2, method.kernel, 2, pad, 1, bias=False),
                 nn.BatchNorm2d(width // 2),
                 nn.ReLU(inplace=True),
             ]
             width //= 2
-        super().__init__(*layers, nn.ConvTranspose2d(width, 1, method.kernel, 2, pad, 1), nn.Tanh())
+        super().__init__(*layers, Upconvolution(width, 1, method.kernel, 2, pad, 1), nn.Tanh())
 
 
 class DCDiscriminator(nn.Sequential):
@@ -119,14 +120,14 @@ class DCDiscriminator(nn.Sequential):
     def __init__(self, method: DCStructured, stages: int, *, norm: Norm, offset: bool = True) -> None:
         width, pad = method.discriminator_width, method.kernel // 2
         layers: list[nn.Module] = [
-            nn.Conv2d(1, width, method.kernel, 2, pad),
+            Convolution(1, width, method.kernel, 2, pad),
             nn.LeakyReLU(method.leak, inplace=True),
         ]
         for _ in range(stages - 1):
             layers += [
-                nn.Conv2d(width, width * 2, method.kernel, 2, pad, bias=False),
+                Convolution(width, width * 2, method.kernel, 2, pad, bias=False),
                 norm(width * 2),
                 nn.LeakyReLU(method.leak, inplace=True),
             ]
             width *= 2
-        super().__init__(*layers, nn.Flatten(), nn.Linear(width * SEED_PIXELS**2, 1, bias=offset), nn.Flatten(0))
+        super().__init__(*layers, Flat(), nn.Linear(width * SEED_PIXELS**2, 1, bias=offset), nn.Flatten(0))

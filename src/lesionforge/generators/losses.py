@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from lesionforge.generators.convolutions import kernels_left_out
+
 
 def taken_for_real(logits: Tensor, *, smoothing: float = 0) -> Tensor:
     """Return the mean of −(1 − s)·log D − s·log(1 − D), with D the sigmoid of the logits and s the smoothing.
@@ -21,7 +23,13 @@ def taken_for_fake(logits: Tensor) -> Tensor:
 
 
 def slopes(score: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Return ∇ₓ score(x) at each image, [B, pixels], itself differentiable with respect to the weights."""
+    """Return ∇ₓ score(x) at each image, [B, pixels], itself differentiable with respect to the weights.
+
+    In float32 whatever the precision of the rest, and never by what `torch.compile` made, which differentiates once.
+    """
     images = images.detach().requires_grad_(True)
-    (found,) = torch.autograd.grad(score(images).sum(), images, create_graph=True)
+    with torch.autocast(images.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
+        scores = score(images).sum()
+        with kernels_left_out():
+            (found,) = torch.autograd.grad(scores, images, create_graph=True)
     return found.flatten(1)

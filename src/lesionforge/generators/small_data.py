@@ -52,13 +52,19 @@ class SmallData:
     label_smoothing: Share = 0
     discriminator_rate: Rate = 1
 
-    def augment(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """Change [B, 1, *shape] as set, each image by its own random numbers, gradients passing through."""
+    def augment(self, images: Tensor, rng: torch.Generator, *, beside: Tensor | None = None) -> Tensor:
+        """Change [B, 1, *shape] as set, each image by its own random numbers, gradients passing through.
+
+        What the discriminator sees ``beside`` an image, [B, C, *shape], moves and is cut with it, but keeps its greys;
+        it is appended to the channels.
+        """
         if self.brightness:
             images = images + _between(-self.brightness, self.brightness, images, rng)
         if self.contrast:
             mean = images.flatten(1).mean(1).view(_one_each(images))
             images = mean + (images - mean) * _between(1 - self.contrast, 1 + self.contrast, images, rng)
+        if beside is not None:
+            images = torch.cat([images, beside], dim=1)
         if self.translation:
             images = _translate(images, self.translation, rng)
         if self.cutout:

@@ -1,13 +1,16 @@
 """A training in memory: networks, their average and optimisers, and one step of them all.
 
 All randomness is derived from the seed and the number of the batch, so there is no generator whose state would have
-to be saved, and a step does the same whether or not the run was taken up anew before it.
+to be saved, and a step does the same whether or not the run was taken up anew before it. Several processes may work on
+a batch, each on a part of it, in one turn or several (`generators.distributed`).
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,16 +18,38 @@ import torch
 from torch import Tensor, nn
 
 from lesionforge.data.hounsfield import Window
-from lesionforge.data.patch_table import Array
 from lesionforge.data.patches import Patches
 from lesionforge.generators.contract import Batch, GenerativeMethod, Moment, Networks, Player
+from lesionforge.generators.distributed import ALONE, Part, Team, drawn_for_the_whole, synced
+from lesionforge.generators.real_batch import real_batch
 from lesionforge.networks import channels_last, derived_seed, seeded, torch_generator
-from lesionforge.settings import Count, CountOrZero, Rate
+from lesionforge.settings import Count, CountOrZero, Rate, Share
+
+
+@dataclass(frozen=True)
+class WatchPlan:
+    """When samples are held against validation patients, if there are any, and what follows (`generators.watch`)."""
+
+    every_images: Count = 10_000
+    samples: Count = 256
+    patience_images: CountOrZero = 0  # stop when the distance has not fallen for so long; 0: never
+    copied_share: Share = 0.5  # warn if more of the samples lie nearer to training than the nearest 5 % of patients
+    stop_at_copying: bool = False
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long to train, and what to keep; lengths are counted in images shown to the discriminator."""
+    """How long to train, what to keep, and how to compute; lengths are counted in images shown to the discriminator.
+
+    accumulate
+        Work on each batch in so many parts, one after the other, for the memory of one. The step is the same but for
+        what networks gather over a batch (see `generators.distributed`).
+    precision
+        Of convolutions and matrix products. Weights, their average, gradient penalties and losses are in float32 at any
+        rate. ``auto`` is bfloat16 on GPUs that have it, and float32 on CPUs, which are slower with the other.
+    compile
+        Let torch compile the networks, which takes it a minute or so: for GPUs. Gradient penalties are not compiled.
+    """
 
     images: CountOrZero = 0  # 0: the method's epochs over the training set
     seed: CountOrZero = 0
@@ -33,10 +58,26 @@ class TrainingPlan:
     checkpoint_every_images: Count = 20_000
     grid_every_images: Count = 20_000
     log_every_images: Count = 1_000
+    watch: WatchPlan = WatchPlan()
+    accumulate: Count = 1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
 
     def with_seed(self, seed: int) -> "TrainingPlan":
         """Return the same plan with another seed."""
         return replace(self, seed=seed)
+
+
+@dataclass
+class _Work:
+    """What one process works on at once: a part of a batch, and the random numbers of its fakes."""
+
+    part: Part
+    number: int  # of the batch
+    latent: Tensor
+    real: Batch
+    moment: Moment
+    fake: Batch | None = None  # with the graph that made it, if that is kept
 
 
 class TrainingState:
@@ -50,8 +91,10 @@ class TrainingState:
         window: Window,
         plan: TrainingPlan,
         device: torch.device,
+        team: Team = ALONE,
     ) -> None:
-        self.method, self.patches, self.window, self.plan, self.device = method, patches, window, plan, device
+        self.method, self.patches, self.window, self.plan = method, patches, window, plan
+        self.device, self.team = device, team
         self.labels = labels_told_apart(method, patches)
         self._numbers = pd.Index(self.labels, dtype=object).get_indexer(pd.Index(patches.labels))  # −1: none of them
         self.images_seen, self.batches_seen = 0, 0
@@ -60,13 +103,19 @@ class TrainingState:
         self._order: tuple[int, Any] = (-1, None)
         with seeded(plan.seed, "initial weights"):
             networks = method.build(patches.shape, len(self.labels))
-        self.networks: Networks = channels_last(networks.to(device))
+        self.networks: Networks = channels_last(synced(networks.to(device), team))
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         # Looked up once: walking the modules anew at every step would cost as much as a small convolution.
         self._averaged = [t for t in self.average.state_dict().values() if t.is_floating_point()]
         self._current = [t for t in self.generator.state_dict().values() if t.is_floating_point()]
         players: tuple[Player, ...] = ("generator", "discriminator")
         self.optimisers = {player: method.optimiser(player, self.networks[player].parameters()) for player in players}
+        self._in_bfloat16 = uses_bfloat16(plan.precision, device)
+        for network in self.networks.values():
+            if self._in_bfloat16:
+                network.register_forward_hook(_in_float32)
+            if plan.compile:
+                network.compile()
 
     @property
     def generator(self) -> nn.Module:
@@ -80,40 +129,80 @@ class TrainingState:
         """
         before, discriminator = self.images_seen, self.networks["discriminator"]
         for remaining in reversed(range(self.method.critic_steps)):
-            fake, moment = self._discriminator_step(for_generator=remaining == 0)
+            works = self._works(self.method.batch_size_at(self.images_seen))
+            # The graphs of several parts' fakes would take the memory that working in parts is to save.
+            keep_graph = remaining == 0 and len(works) == 1
+            self._minimise("discriminator", works, partial(self._discriminator_losses, keep_graph=keep_graph))
+            self.images_seen += works[0].part.whole
+            self.batches_seen += 1
         # The generator's loss runs through the discriminator: without this its weights' gradients, a third of that
         # pass, would be worked out and thrown away.
         discriminator.requires_grad_(False)
-        self._minimise("generator", self.method.generator_losses(self.networks, fake, moment))
+        self._minimise("generator", works, self._generator_losses)
         discriminator.requires_grad_(True)
         shown = self.images_seen - before
         self._update_average(shown)
         self._steps_summed += 1
         return shown
 
-    def _discriminator_step(self, *, for_generator: bool) -> tuple[Batch, Moment]:
-        """Return the fakes that the discriminator was shown, with the graph that made them if the generator is next."""
-        seed, number = self.plan.seed, self.batches_seen
-        torch.manual_seed(derived_seed(seed, "step", number))  # dropout and the like
-        moment = Moment(self.images_seen, torch_generator(self.device, seed, "moment", number))
-        real = self._real_batch(self.method.batch_size_at(self.images_seen))
-        latent = self.method.latent(len(real.images), torch_generator(self.device, seed, "latent", number))
-        with torch.set_grad_enabled(for_generator):
-            fake = replace(real, images=self.method.synthesise(self.generator, latent, real, moment))
-        detached = replace(fake, images=fake.images.detach())
-        self._minimise("discriminator", self.method.discriminator_losses(self.networks, real, detached, moment))
-        self.images_seen += len(real.images)
-        self.batches_seen += 1
-        return fake, moment
+    def _works(self, whole: int) -> list[_Work]:
+        """Return what this process works on of the next batch, of so many images."""
+        number = self.batches_seen
+        latent = self.method.latent(whole, torch_generator(self.device, self.plan.seed, "latent", number))
+        return [
+            _Work(part, number, latent[part.rows], self._real_batch(part), Moment(self.images_seen, self._rng(number)))
+            for part in self.team.parts(whole, turns=self.plan.accumulate)
+        ]
 
-    def _minimise(self, player: Player, losses: Mapping[str, Tensor]) -> None:
+    def _rng(self, number: int) -> torch.Generator:
+        return torch_generator(self.device, self.plan.seed, "moment", number)
+
+    def _discriminator_losses(self, work: _Work, *, keep_graph: bool) -> Mapping[str, Tensor]:
+        turn = () if work.part.is_whole else (work.part.start,)
+        torch.manual_seed(derived_seed(self.plan.seed, "step", work.number, *turn))  # dropout and the like
+        with torch.set_grad_enabled(keep_graph):
+            fake = self._fake(work, work.moment)
+        work.fake = fake if keep_graph else None
+        detached = replace(fake, images=fake.images.detach())
+        return self.method.discriminator_losses(self.networks, work.real, detached, work.moment)
+
+    def _generator_losses(self, work: _Work) -> Mapping[str, Tensor]:
+        fake = work.fake or self._fake(work, replace(work.moment, rng=self._rng(work.number)))
+        return self.method.generator_losses(self.networks, fake, work.moment)
+
+    def _fake(self, work: _Work, moment: Moment) -> Batch:
+        made = self.method.synthesise(self.generator, work.latent, work.real, moment)
+        return replace(work.real, images=made, originals=work.real.images)
+
+    def _minimise(
+        self, player: Player, works: Sequence[_Work], losses_of: Callable[[_Work], Mapping[str, Tensor]]
+    ) -> None:
+        """Take a step down the sum of the losses' means over the whole batch."""
         optimiser = self.optimisers[player]
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        means: dict[str, Tensor] = {}
+        for work in works:
+            with self._computing(work.part):
+                losses = losses_of(work)
+            (work.part.weight * torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]
+            for name, value in losses.items():
+                means[name] = work.part.weight * value.detach() + means.get(name, 0)
+        gradients = [weight.grad for weight in self.networks[player].parameters() if weight.grad is not None]
+        self.team.add_up([*gradients, *means.values()])
         optimiser.step()
         share = 1 / self.method.critic_steps if player == "discriminator" else 1
-        for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + share * value.detach()
+        for name, value in means.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + share * value
+
+    @contextmanager
+    def _computing(self, part: Part) -> Iterator[None]:
+        """Compute in the plan's precision, random numbers being those of the whole batch."""
+        with ExitStack() as stack:
+            if self._in_bfloat16:
+                stack.enter_context(torch.autocast(self.device.type, torch.bfloat16))
+            if not part.is_whole:
+                stack.enter_context(drawn_for_the_whole(part))
+            yield
 
     @torch.no_grad()
     def _update_average(self, shown: int) -> None:
@@ -121,18 +210,16 @@ class TrainingState:
         keep = 0.5 ** (shown / max(half_life, 1e-8))
         torch._foreach_lerp_(self._averaged, self._current, 1 - keep)
 
-    def _real_batch(self, size: int) -> Batch:
+    def _real_batch(self, part: Part) -> Batch:
         """Rows in the order of one shuffle an epoch; a batch may reach from one epoch into the next."""
-        rows = [self._row(position) for position in range(self.images_seen, self.images_seen + size)]
-        patches = self.patches
-        return Batch(
-            images=self._on_device(self.window.to_symmetric(patches.images[rows])),
-            labels=torch.from_numpy(self._numbers[rows]).to(self.device),
-            masks=None if patches.masks is None else self._on_device(patches.masks[rows]),
-        )
+        positions = range(self.images_seen + part.start, self.images_seen + part.stop)
+        return self.batch_of([self._row(position) for position in positions])
 
-    def _on_device(self, values: Array) -> Tensor:
-        return torch.from_numpy(values).unsqueeze(1).to(self.device, torch.float32)
+    def batch_of(self, rows: Sequence[int]) -> Batch:
+        """Rows of the training set, and what the method is shown of them."""
+        return real_batch(
+            self.method, self.patches, rows, labels=self._numbers[rows], window=self.window, device=self.device
+        )
 
     def _row(self, position: int) -> int:
         epoch, place = divmod(position, len(self.patches))
@@ -189,6 +276,18 @@ class TrainingState:
 def labels_told_apart(method: GenerativeMethod, patches: Patches) -> tuple[str, ...]:
     """Return the classes by whose number a batch's images are labelled: a conditional method's all, or the only one."""
     return patches.classes if method.conditional or len(patches.classes) == 1 else ()
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether a plan's precision means bfloat16 on this device."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bfloat16"
+
+
+def _in_float32(_network: nn.Module, _inputs: object, outputs: Tensor | tuple[Tensor, ...]) -> Any:
+    """Hand on what networks give as losses need it: means of bfloat16 would have three digits."""
+    return outputs.float() if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)
 
 
 def _beneath(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -111,9 +111,9 @@ def _pictures(run: FinishedRun) -> Iterator[Picture]:
     )
     for name, patches in run.plates.items():
         yield from _plates(folder, name, patches, window=run.config["window"], unmade=run.unmade)
-    classes = next(iter(run.regimes.values())).classes
+    generated = tuple(sorted(set(tables["gan_training"]["label"]))) if "gan_training" in tables else ()
     for table, along, across, groups in (
-        ("gan_training", "images_seen", "label", classes),
+        ("gan_training", "images_seen", "label", generated),
         ("classifier_training", "images_shown", "regime", tuple(run.regimes)),
     ):
         if table not in tables:

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim.swa_utils import update_bn
 
-from lesionforge.generators.contract import Batch, Condition, Moment, Networks
+from lesionforge.generators.contract import Batch, Condition, Moment, Networks, Prior
+from lesionforge.generators.convolutions import Convolution, Flat
 from lesionforge.generators.dc_structured import DCGenerator, DCStructured
+from lesionforge.generators.dropout import Dropout
 from lesionforge.generators.losses import taken_for_fake, taken_for_real
 from lesionforge.settings import Count, Odd, Share
 
@@ -36,6 +38,7 @@ class ACGAN(DCStructured):
 
     paper: ClassVar[str] = "Frid-Adar et al. 2018, after Odena et al. 2017"
     conditional: ClassVar[bool] = True
+    prior: ClassVar[Prior] = "uniform"
 
     batch_size: Count = 100
     epochs: Count = 100
@@ -120,15 +123,15 @@ class Discriminator(nn.Module):
         for number, stride in enumerate(STRIDES):
             first = number == 0
             layers += [
-                nn.Conv2d(
+                Convolution(
                     before, width, method.discriminator_kernel, stride, method.discriminator_kernel // 2, bias=first
                 ),
                 nn.Identity() if first else nn.BatchNorm2d(width),
                 nn.LeakyReLU(method.leak, inplace=True),
-                nn.Dropout(method.dropout),
+                Dropout(method.dropout),
             ]
             before, width, side = width, width * 2, -(-side // stride)
-        self.trunk = nn.Sequential(*layers, nn.Flatten())
+        self.trunk = nn.Sequential(*layers, Flat())
         self.source = nn.Linear(before * side**2, 1)
         self.classes = nn.Linear(before * side**2, classes)
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from lesionforge.generators.contract import Batch, Moment, Networks
+from lesionforge.generators.contract import Batch, Moment, Networks, Prior
 from lesionforge.generators.dc_structured import DCDiscriminator, DCStructured, doublings
 from lesionforge.generators.losses import taken_for_fake, taken_for_real
 from lesionforge.settings import Count
@@ -22,6 +22,7 @@ class DCGAN(DCStructured):
     """Published settings are the defaults; the paper does not print the discriminator's width (Radford's is used)."""
 
     paper: ClassVar[str] = "Frid-Adar et al. 2018"
+    prior: ClassVar[Prior] = "uniform"
 
     epochs: Count = 70
 
