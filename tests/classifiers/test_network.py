@@ -5,12 +5,14 @@ import pytest
 import torch
 from torch import nn
 
+from lesionforge.classifiers import network
 from lesionforge.classifiers.methods.lesion_cnn import LesionCNN
+from lesionforge.classifiers.methods.resnet_cad import ResNetCAD
 from lesionforge.classifiers.methods.small_cnn import SmallCNN
 from lesionforge.classifiers.network import MeanImage
 from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.patches import Patches
-from lesionforge.errors import TrainingDivergedError
+from lesionforge.errors import LesionForgeError, TrainingDivergedError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -120,3 +122,29 @@ def test_progress_counts_images(train, stop_after):
     watch = stop_after()
     replace(SMALL, epochs=2, max_images=0).fit(train, progress=watch)
     assert watch.seen == 8  # 60 images in batches of 15
+
+
+def test_patience_can_be_counted_in_epochs(train, validation):
+    method = replace(SMALL, learning_rate=1e-2, max_images=100_000, patience_epochs=5)
+    history = method.fit(train, validation=validation).history
+    best = history.loc[history["validation_loss"].idxmin(), "images_shown"]
+    assert 5 * len(train) <= history["images_shown"].iloc[-1] - best < 5 * len(train) + 64 + 2 * 16
+
+
+@pytest.mark.parametrize(("batch_size", "rows"), [(1, 60), (2, 13)])
+def test_a_batch_of_one_is_refused_where_batches_are_standardised(train, batch_size, rows):
+    few = train.rows(range(rows)).with_columns(label=["ab"[k % 2] for k in range(rows)])
+    with pytest.raises(LesionForgeError, match="another batch_size"):
+        ResNetCAD(width=2, batch_size=batch_size, max_images=8).fit(few)
+    ResNetCAD(width=2, batch_size=4, max_images=8).fit(few)
+    replace(SMALL, batch_size=batch_size, max_images=8).fit(few)
+
+
+def test_large_sets_are_predicted_in_parts_that_memory_holds(train, monkeypatch):
+    fitted = SMALL.fit(train)
+    whole = fitted.predict_proba(train, already_seen=True)
+    together = []
+    fitted.network.register_forward_pre_hook(lambda _module, inputs: together.append(len(inputs[0])))
+    monkeypatch.setattr(network, "PREDICT_PIXELS", 7 * 16 * 16 + 3)
+    np.testing.assert_allclose(fitted.predict_proba(train, already_seen=True), whole, atol=1e-6)
+    assert together == [7] * 8 + [4]

@@ -1,22 +1,50 @@
 """What every classifier must do; a new file in `classifiers/methods` is tested by existing."""
 
+import contextlib
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from lesionforge import registry, settings
-from lesionforge.classifiers import methods, network
+from lesionforge.classifiers import contract, methods, saved
 from lesionforge.classifiers.contract import Classifier
+from lesionforge.classifiers.network import NetworkClassifier
 from lesionforge.data.patches import Patches, concatenate
 from lesionforge.errors import LeakError, LesionForgeError, StorageError
 from lesionforge.storage import read_json
 
 # Whatever of these a method has as fields is made small or quick.
-QUICK = {"batch_size": 16, "max_images": 2500, "epochs": 100, "check_every_images": 500, "learning_rate": 3e-3}
-SHAPE = (16, 16)
+QUICK = {
+    "batch_size": 16,
+    "max_images": 1500,
+    "epochs": 100,
+    "check_every_images": 500,
+    "learning_rate": 3e-3,
+    # networks
+    "pretrained": "none",
+    "backbone": "mobilenet",
+    "network": "resnet18",
+    "width": 8,
+    "blocks": (1, 1),
+    "growth": 4,
+    "first_channels": 8,
+    "generator_width": 16,
+    "discriminator_width": 8,
+    # features and decisions
+    "passes": 3,
+    "words": 24,
+    "kept_words": 12,
+    "kept_words_of_each": 8,
+    "max_iterations": 15,
+    "trees": 20,
+    "units": 32,
+}
+SLOW_LEARNERS = {"lesion_cnn": {"max_images": 2500}}
+SHAPES = [(16, 16), (32, 32), (8, 12, 12)]  # a method is tested on the first that it takes
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -24,27 +52,50 @@ pytestmark = [
 ]
 
 
-def lesions(patients: int, *, prefix: str, seed: int, classes: tuple[str, ...] = ("ground-glass", "solid")) -> Patches:
-    """Discs in noisy lung, denser from class to class: easily told apart."""
+def make_lesions(
+    patients: int,
+    *,
+    prefix: str,
+    seed: int,
+    shape: tuple[int, ...],
+    classes: tuple[str, ...] = ("ground-glass", "solid"),
+) -> Patches:
+    """Balls in noisy lung, denser from class to class: easily told apart."""
     rng = np.random.default_rng(seed)
     kind = np.arange(patients * 2) // 2 % len(classes)
-    y, x = np.indices(SHAPE) - 8
-    radius = rng.uniform(3, 6, (len(kind), 1, 1))
-    disc = np.hypot(y, x) < radius
-    images = rng.normal(-850, 40, (len(kind), *SHAPE)) + disc * (300 + 500 * kind[:, None, None])
+    each = (-1, *[1] * len(shape))
+    centre = np.reshape(shape, each) // 2
+    radius = rng.uniform(3, 6, len(kind)).reshape(each)
+    disc = np.linalg.norm(np.indices(shape) - centre, axis=0) < radius
+    images = rng.normal(-850, 40, (len(kind), *shape)) + disc * (300 + 500 * kind.reshape(each))
     return Patches.of(
         images.round().astype(np.int16),
         patient=[f"{prefix}-{k // 2}" for k in range(len(kind))],
         label=[classes[k] for k in kind],
         spacing_mm=0.7,
+        masks=disc.astype(np.uint8),
+        diameter_mm=6 + 5 * kind + rng.uniform(-1, 1, len(kind)),
     )
+
+
+def quick(settings_of):
+    """With what `QUICK` says, here and in settings inside these."""
+    changed = {}
+    for field in dataclasses.fields(settings_of):
+        value = getattr(settings_of, field.name)
+        if field.name in QUICK or dataclasses.is_dataclass(value):
+            changed[field.name] = quick(value) if dataclasses.is_dataclass(value) else QUICK[field.name]
+    return dataclasses.replace(settings_of, **changed)
 
 
 @pytest.fixture(scope="module")
 def classifier(name):
     kind = registry.class_named(methods, name, Classifier)
-    fields = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{key: value for key, value in QUICK.items() if key in fields})
+    try:
+        kind.check_installed()
+    except LesionForgeError as missing:
+        pytest.skip(str(missing))
+    return dataclasses.replace(quick(kind()), **SLOW_LEARNERS.get(name, {}))
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +106,22 @@ def brief(classifier):
 
 
 @pytest.fixture(scope="module")
-def train():
+def lesions(classifier):
+    """Makes sets of a shape that the classifier takes: `make_lesions`."""
+    for shape in SHAPES:
+        with contextlib.suppress(LesionForgeError):
+            classifier.check_shape(shape)
+            return partial(make_lesions, shape=shape)
+    pytest.fail(f"takes none of {SHAPES}")
+
+
+@pytest.fixture(scope="module")
+def train(lesions):
     return lesions(20, prefix="train", seed=0)
 
 
 @pytest.fixture(scope="module")
-def test():
+def test(lesions):
     return lesions(20, prefix="test", seed=1)
 
 
@@ -90,7 +151,7 @@ def test_it_learns_what_is_easily_told_apart_on_other_patients(fitted, test):
     assert right.mean() >= 0.95
 
 
-def test_it_learns_three_classes(classifier):
+def test_it_learns_three_classes(classifier, lesions):
     classes = ("cyst", "ground-glass", "solid")
     fitted = classifier.fit(lesions(24, prefix="train", seed=0, classes=classes))
     others = lesions(24, prefix="test", seed=1, classes=classes)
@@ -113,7 +174,8 @@ def test_probabilities_are_valid_and_of_a_row_alone(fitted, test):
 def test_a_seed_decides_what_is_learnt(brief, train, test):
     probability = [brief.fit(train, seed=seed).predict_proba(test) for seed in (5, 5, 6)]
     np.testing.assert_array_equal(probability[0], probability[1])
-    assert not np.array_equal(probability[0], probability[2])
+    if isinstance(brief, NetworkClassifier):  # others may draw nothing
+        assert not np.array_equal(probability[0], probability[2])
 
 
 def test_it_leaves_the_callers_random_numbers_alone(brief, train):
@@ -150,8 +212,16 @@ def test_an_image_under_another_patients_name_is_a_leak(brief, train):
 
 
 def synthetic(seen: Patches) -> Patches:
-    made = Patches.of(np.flip(seen.images, 1), patient=["gan"] * len(seen), label=seen.labels, spacing_mm=0.7)
-    return Patches(made.images, made.table.assign(origin="gan"), generators={"gan": seen.exposure})
+    made = Patches.of(
+        np.flip(seen.images, 1),
+        patient=["gan"] * len(seen),
+        label=seen.labels,
+        spacing_mm=0.7,
+        masks=np.flip(seen.masks, 1),
+        diameter_mm=seen.table["diameter_mm"],
+    )
+    table = made.table.assign(origin="gan")
+    return Patches(made.images, table, masks=made.masks, generators={"gan": seen.exposure})
 
 
 def test_synthetic_patches_carry_their_generators_patients_into_training(brief, train, test):
@@ -164,7 +234,7 @@ def test_synthetic_patches_carry_their_generators_patients_into_training(brief, 
         brief.fit(mixed, validation=test)
 
 
-def test_it_does_not_predict_patients_it_has_seen_unless_nothing_is_scored(brief, train, test):
+def test_it_does_not_predict_patients_it_has_seen_unless_nothing_is_scored(brief, train, test, lesions):
     validation = lesions(4, prefix="validation", seed=2)
     fitted = brief.fit(train, validation=validation)
     assert fitted.predict_proba(test).shape == (len(test), 2)
@@ -206,7 +276,7 @@ def test_one_class_is_refused(brief, train):
 
 def test_other_sizes_and_units_are_refused(brief, train, test):
     fitted = brief.fit(train)
-    eight_bit = Patches.of(np.zeros((2, *SHAPE)), patient=["x", "y"], label=["solid", "ground-glass"], unit="u8")
+    eight_bit = Patches.of(np.zeros((2, *train.shape)), patient=["x", "y"], label=["solid", "ground-glass"], unit="u8")
     for other in (test.centre_crop(8), eight_bit):
         with pytest.raises(LesionForgeError, match="takes patches of"):
             fitted.predict_proba(other)
@@ -217,19 +287,26 @@ def test_other_sizes_and_units_are_refused(brief, train, test):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 64), (2, 2)], ids=str)
-def test_patches_that_are_too_small_are_refused_by_their_size(brief, shape):
-    with pytest.raises(LesionForgeError, match="×".join(map(str, shape))):
+def test_patches_that_are_too_small_are_refused_by_their_size_or_not_looked_at(brief, shape):
+    few = Patches.of(np.zeros((2, *shape)), patient=["x", "y"], label=["a", "b"], diameter_mm=[4, 9])
+    with contextlib.suppress(LesionForgeError):
         brief.check_shape(shape)
-    few = Patches.of(np.zeros((2, *shape)), patient=["x", "y"], label=["a", "b"])
-    with pytest.raises(LesionForgeError, match="×".join(map(str, shape))):
-        brief.fit(few)
+        other = brief.fit(few).predict_proba(few.with_images(np.ones_like(few.images)), already_seen=True)
+        np.testing.assert_array_equal(other, brief.fit(few).predict_proba(few, already_seen=True))
+        return
+    for refuses in (partial(brief.check_shape, shape), partial(brief.fit, few)):
+        with pytest.raises(LesionForgeError, match="×".join(map(str, shape))):
+            refuses()
 
 
 def test_saved_and_loaded_it_predicts_the_same_and_remembers_its_patients(fitted, train, test, tmp_path):
     path = fitted.save(tmp_path / "saved")
-    again = network.load(path)
+    again = saved.load(path)
     np.testing.assert_array_equal(again.predict_proba(test), fitted.predict_proba(test))
+    np.testing.assert_array_equal(again.features(test), fitted.features(test))
     assert again.facts == fitted.facts
+    assert again.method == fitted.method
+    assert again.parameters == fitted.parameters
     with pytest.raises(LeakError):
         again.predict_proba(train)
     for file in path.iterdir():
@@ -245,22 +322,55 @@ def test_what_is_there_is_not_overwritten_unless_asked(fitted, tmp_path):
 
 def test_a_saved_classifier_that_was_changed_is_refused(fitted, tmp_path):
     path = fitted.save(tmp_path / "saved")
-    manifest = read_json(path / network.MANIFEST, of="a classifier")
+    manifest = read_json(path / contract.MANIFEST, of="a classifier")
     for change in (
         {"facts": manifest["facts"] | {"exposure": {"patients": [], "pixels": []}}},
         {"facts": manifest["facts"] | {"classes": ["a", "b"]}},
         {"format": "other"},
-        {"version": 2},
+        {"version": contract.VERSION + 1},
         {"files": {}},
     ):
-        (path / network.MANIFEST).write_text(json.dumps(manifest | change))
+        (path / contract.MANIFEST).write_text(json.dumps(manifest | change))
         with pytest.raises(StorageError):
-            network.load(path)
-    (path / network.MANIFEST).write_text(json.dumps(manifest))
-    weights = path / network.WEIGHTS
+            saved.load(path)
+    (path / contract.MANIFEST).write_text(json.dumps(manifest))
+    weights = path / contract.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-3])
     with pytest.raises(StorageError, match="cut short"):
-        network.load(path)
+        saved.load(path)
+
+
+def test_features_are_of_a_row_alone_and_do_not_leak(fitted, train, test):
+    features = fitted.features(test)
+    assert features.dtype == np.float64
+    assert features.shape[0] == len(test)
+    assert np.isfinite(features).all()
+    assert features.std(axis=0).max() > 0
+    np.testing.assert_allclose(fitted.features(test.rows([7, 3])), features[[7, 3]], rtol=1e-4, atol=1e-5)
+    assert fitted.features(test.rows([])).shape == (0, features.shape[1])
+    with pytest.raises(LeakError):
+        fitted.features(train)
+    assert fitted.features(train, already_seen=True).shape == (len(train), features.shape[1])
+
+
+def test_pixels_of_another_size_are_refused(fitted, test):
+    learnt = fitted.predict_proba(test)
+    for fits in (0.4, 1.3, np.nan):
+        same = test.with_images(test.images, test.masks, spacing_mm=fits)
+        assert fitted.predict_proba(same).shape == learnt.shape
+    for other in (0.3, 1.5, [0.7] * (len(test.shape) - 1) + [1.5]):
+        with pytest.raises(LesionForgeError, match="resample them"):
+            fitted.predict_proba(test.with_images(test.images, test.masks, spacing_mm=other))
+
+
+def test_an_extra_that_is_missing_is_named(name, train, monkeypatch):
+    kind = registry.class_named(methods, name, Classifier)
+    monkeypatch.setattr(contract.importlib.util, "find_spec", lambda module: None)
+    if kind.extra:
+        with pytest.raises(LesionForgeError, match=kind.extra):
+            kind().fit(train)
+    else:
+        kind.check_installed()
 
 
 def test_history_counts_the_images_shown(fitted):

@@ -1,1 +1,1 @@
-"""Classifiers, and the one loop that fits the networks among them."""
+"""Classifiers: networks and the one loop that fits them; features of patches, and the decisions on them."""
