@@ -6,7 +6,9 @@ DATA is a folder that holds ``lidc_maxslice`` (see `lidc_maxslice.py`). A quarte
 validation patients, on whom each method is watched; the others' nodules are augmented by Wang et al.'s recipe. Widths
 and batches are reduced (`REDUCED`), so that a method takes minutes on one core and not days on a GPU: what comes out
 is an honest beginning, not a method's best. Left in the run's folder, for each method and class: the checkpoint with
-its log, ``quality.csv`` and grids, a sheet real beside synthetic, and a row of ``generators.csv``.
+its log, ``quality.csv`` and grids, a sheet real beside synthetic, and a row of ``generators.csv``: distance, floor and
+copies of the kept checkpoint as `generators.watch` has them, and the sliced Wasserstein distance of its samples from
+the validation patients at each resolution, beside that of the training patients' nodules (times 1000).
 """
 
 import argparse
@@ -27,10 +29,12 @@ from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.patches import Patches, concatenate
 from lesionforge.data.sources.arrays import load_arrays
 from lesionforge.data.splits import train_validation
+from lesionforge.distances.sliced_wasserstein import sliced_wasserstein
 from lesionforge.generators import checkpoint, methods
 from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.generators.state import TrainingPlan, WatchPlan
-from lesionforge.generators.training import read_quality, train
+from lesionforge.generators.training import train
+from lesionforge.generators.training_folder import read_quality
 from lesionforge.progress import TerminalProgress
 from lesionforge.synthesis.sample import sample
 
@@ -68,23 +72,35 @@ def run(name: str, parts: tuple[Patches, Patches], out: Path, images: int) -> di
     method = method_named(name, images)
     train(method, training, out, plan=plan, window=WINDOW, validation=cropped, resume=True, progress=TerminalProgress())
     seconds = time.perf_counter() - start
-    draw(out, learnt.centre_crop(SIDE), cropped)
+    made = draw(out, learnt.centre_crop(SIDE), cropped)
     choice = checkpoint.read_manifest(out)["choice"]
     shown = {key: choice[key] for key in ("images_seen", "distance", "distance_se", "floor", "floor_se")}
     copies = {key: choice[key] for key in ("nearest_ratio", "copied_share")}
     curve = " ".join(f"{row.images_seen}:{row.distance:.3g}" for row in read_quality(out).itertuples())
-    return {"seconds": round(seconds), "images_per_s": images / seconds} | shown | copies | {"curve": curve}
+    seen = WINDOW.to_unit_interval(cropped.images)
+    apart = {
+        f"{name}_{side}": 1000 * distance
+        for name, images_of in (("swd", made), ("swd_real", learnt.centre_crop(SIDE)))
+        for side, distance in sliced_wasserstein(WINDOW.to_unit_interval(images_of.images), seen).items()
+    }
+    return {"seconds": round(seconds), "images_per_s": images / seconds} | shown | copies | apart | {"curve": curve}
 
 
-def draw(out: Path, real: Patches, validation: Patches) -> None:
-    """Save a sheet of each class: real nodules of the training patients above, synthetic ones below."""
-    opened = checkpoint.load(out)
+def draw(out: Path, real: Patches, validation: Patches) -> Patches:
+    """Save a sheet of each class, real nodules of the training patients above and synthetic ones below.
+
+    Returns samples, as many of each class as there are validation patches.
+    """
+    opened, drawn = checkpoint.load(out), []
     for label in opened.subject.labels:
-        conditions = validation.with_label(label) if opened.method.pictured else None
-        made = sample(opened, 2 * SHOWN, seed=1, label=label, conditions=conditions)
-        shown = np.concatenate([real.with_label(label).images[:SHOWN], made.images])
+        asked = validation.with_label(label)
+        conditions = asked if opened.method.pictured else None
+        made = sample(opened, max(len(asked), 2 * SHOWN), seed=1, label=label, conditions=conditions)
+        shown = np.concatenate([real.with_label(label).images[:SHOWN], made.images[: 2 * SHOWN]])
         sheet = contact_sheet(shown, WINDOW, columns=SHOWN // 2)
         save_png(out / f"real_above_synthetic_{label}.png", sheet)
+        drawn.append(made.rows(np.arange(len(asked))))
+    return concatenate(drawn)
 
 
 def main() -> None:

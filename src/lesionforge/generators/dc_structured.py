@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from lesionforge import registry
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import GenerativeMethod, Networks, Player
 from lesionforge.generators.convolutions import Convolution, Flat, Seed, Upconvolution
 from lesionforge.generators.small_data import SmallData
+from lesionforge.generators.squares import SEED_PIXELS, check_square, doublings
 from lesionforge.settings import Count, Odd, Rate, Share
 
 # B batch, H W pixels
 
-SEED_PIXELS = 4  # where generators start: 4×4 pixels
 Norm = Callable[[int], nn.Module]  # of so many channels
 
 
@@ -41,15 +40,10 @@ class DCStructured(GenerativeMethod):
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are square, 8 pixels or more, a power of two."""
-        side = shape[0]
-        if len(shape) != 2 or shape != (side, side) or side < 2 * SEED_PIXELS or side & (side - 1):
-            raise LesionForgeError(
-                f"{registry.name_of(self)} makes square 2-D patches of 8, 16, 32, 64, … pixels, but "
-                f"{'×'.join(map(str, shape))} came: crop or resize the patches (`lesionforge ingest --size 64`)."
-            )
+        check_square(self, shape)
         if self.generator_width % 2 ** (doublings(shape) - 1):
             raise LesionForgeError(
-                f"generator_width must be divisible by {2 ** (doublings(shape) - 1)} for {side} pixels, but "
+                f"generator_width must be divisible by {2 ** (doublings(shape) - 1)} for {shape[0]} pixels, but "
                 f"{self.generator_width} came."
             )
 
@@ -83,11 +77,6 @@ class DCStructured(GenerativeMethod):
         """Adam, in one fused pass over the weights."""
         rate = self.learning_rate * (self.small_data.discriminator_rate if player == "discriminator" else 1)
         return torch.optim.Adam(parameters, lr=rate, betas=(self.beta1, self.beta2), fused=True)
-
-
-def doublings(shape: tuple[int, ...]) -> int:
-    """How often 4 pixels double to reach the patch."""
-    return (shape[0] // SEED_PIXELS).bit_length() - 1
 
 
 class DCGenerator(nn.Sequential):

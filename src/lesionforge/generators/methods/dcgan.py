@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from lesionforge.generators.contract import Batch, Moment, Networks, Prior
-from lesionforge.generators.dc_structured import DCDiscriminator, DCStructured, doublings
+from lesionforge.generators.dc_structured import DCDiscriminator, DCStructured
 from lesionforge.generators.losses import taken_for_fake, taken_for_real
+from lesionforge.generators.squares import doublings
 from lesionforge.settings import Count
 
 

@@ -23,11 +23,12 @@ from lesionforge.generators import pictures
 from lesionforge.generators.contract import Batch, Condition, GenerativeMethod, Moment, Networks, Player, Prior
 from lesionforge.generators.losses import taken_for_fake, taken_for_real
 from lesionforge.generators.small_data import SmallData, Weight
+from lesionforge.generators.squares import check_square
 from lesionforge.settings import Count, CountOrZero, Rate, Share
 
 # B batch, C channels of the picture, H W pixels, Z latent size
 
-KERNEL, MOST_DOUBLINGS, SMALLEST_SIDE = 4, 3, 8
+KERNEL, MOST_DOUBLINGS = 4, 3
 DROPPED_PIXELS = (4, 16, 64)  # of the first three stages of the decoder, 2×2 to 8×8, where the paper has dropout
 
 
@@ -76,12 +77,7 @@ class Pix2Pix(GenerativeMethod):
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are square, 8 pixels or more, a power of two: the generator halves them down to one pixel."""
-        side = shape[0]
-        if len(shape) != 2 or shape != (side, side) or side < SMALLEST_SIDE or side & (side - 1):
-            raise LesionForgeError(
-                f"{registry.name_of(self)} makes square 2-D patches of 8, 16, 32, 64, … pixels, but "
-                f"{'×'.join(map(str, shape))} came: crop or resize the patches (`lesionforge ingest --size 64`)."
-            )
+        check_square(self, shape)
         if self.receptive_field < receptive_field(0):
             raise LesionForgeError(
                 f"receptive_field must be {receptive_field(0)} or more, that of two convolutions, but "

@@ -25,9 +25,9 @@ from lesionforge import registry
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import Batch, Condition, GenerativeMethod, Moment, Networks, Player, Prior
 from lesionforge.generators.convolutions import convolve, spread
-from lesionforge.generators.dc_structured import SEED_PIXELS, doublings
 from lesionforge.generators.losses import slopes
 from lesionforge.generators.small_data import SmallData, Weight
+from lesionforge.generators.squares import SEED_PIXELS, check_square, doublings
 from lesionforge.settings import Count, Rate, Share, Widths
 
 # B batch, W width (channels), Z latent size, H×H pixels of the patch, h×h of some resolution
@@ -73,12 +73,7 @@ class ProgressiveWGAN(GenerativeMethod):
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are square, 8 pixels or more, a power of two."""
-        side = shape[0]
-        if len(shape) != 2 or shape != (side, side) or side < 2 * SEED_PIXELS or side & (side - 1):
-            raise LesionForgeError(
-                f"{registry.name_of(self)} makes square 2-D patches of 8, 16, 32, 64, … pixels, but "
-                f"{'×'.join(map(str, shape))} came: crop or resize the patches (`lesionforge ingest --size 64`)."
-            )
+        check_square(self, shape)
 
     def least_images(self, shape: tuple[int, ...]) -> int:
         """After so many the networks have grown to the size of the patches."""

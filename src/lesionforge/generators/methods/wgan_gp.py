@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import Batch, Moment, Networks
-from lesionforge.generators.dc_structured import DCDiscriminator, DCStructured, doublings
+from lesionforge.generators.dc_structured import DCDiscriminator, DCStructured
 from lesionforge.generators.losses import slopes
+from lesionforge.generators.squares import doublings
 from lesionforge.settings import Count, Rate, Share
 
 
