@@ -45,15 +45,15 @@ REDUCED: Mapping[str, Mapping[str, Any]] = {
     "wgan_gp": {"generator_width": 128, "discriminator_width": 16, "batch_size": 16, "learning_rate": 3e-4},
     "acgan": {"generator_width": 192, "discriminator_width": 8, "batch_size": 16},
     "pix2pix": {"generator_width": 16, "discriminator_width": 16, "batch_size": 4},
-    "progressive_wgan": {"width": 64, "batch_size": 16},
+    "progressive_wgan": {"width": 32, "batch_size": 16, "learning_rate": 3e-3},
 }
 
 
 def method_named(name: str, images: int) -> GenerativeMethod:
-    """Make a method in its reduced width; one that grows has done so at three fifths of its training."""
+    """Make a method in its reduced width; one that grows has done so at two fifths of its training."""
     kind = registry.class_named(methods, name, GenerativeMethod)  # type: ignore[type-abstract]
     growing = {"stable_images", "fade_images"} & set(kind.__dataclass_fields__)
-    phase = images * 3 // 5 // (2 * (SIDE // 4).bit_length() - 2)
+    phase = images * 2 // 5 // (2 * (SIDE // 4).bit_length() - 2)
     return kind(**REDUCED[name], **dict.fromkeys(growing, phase))
 
 

@@ -1,23 +1,31 @@
 """Training images/s: LesionForge's loop beside a plain textbook loop, same networks, same machine, same run.
 
-    python benchmarks/training.py [--method dcgan|wgan_gp|acgan] [--batch 64] [--width 256] [--rounds 5]
+    python benchmarks/training.py [--method all] [--device cpu|cuda] [--rounds 7] [--narrower 4]
 
-The textbook loop is what tutorials teach: for DCGAN and ACGAN binary cross-entropy against vectors of ones and zeros
-and one step of each player a batch, for WGAN-GP as many steps of the critic as the paper has to one of the generator on
-fakes of its own; Adam, contiguous layout, and no averaged generator. Ours does the same steps on the same networks, and
-averages the generator besides. The two take turns; printed are the medians over the rounds and the ratio round by
-round. Images are counted as the discriminator is shown them.
+The textbook loop is what tutorials teach, on the same networks as plain PyTorch computes them (`textbook_training.py`).
+Ours takes the same steps, and averages the generator besides. Batches are as published, 64×64 pixels; networks are a
+few times as narrow, see the table that is printed, and progressive growing is at its last resolution.
+
+Each loop lives in a process of its own, whose peak memory is told, its program and PyTorch included (on a GPU: what
+PyTorch had reserved for tensors at most). The processes take turns, and so does a third, which times one large
+convolution: the medians over the rounds are printed, and of the ratios, formed round by round, the range as well.
+Images are counted as the discriminator is shown them. The last column is what the convolutions and matrix products of
+our step cost, as PyTorch counts them, each second, over what the large convolution reaches.
 """
 
 import argparse
-import json
+import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from textbook_training import CLASSES, textbook
+from torch.nn import functional as F  # noqa: N812
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -25,89 +33,71 @@ from lesionforge import registry
 from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.patches import Patches
 from lesionforge.generators import methods
-from lesionforge.generators.dc_structured import DCStructured
+from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.generators.state import TrainingPlan, TrainingState
 
-SIDE = 64
-CLASSES = ("quiet", "noisy")
+SIDE, PATCHES = 64, 512
+NARROWER = {"dcgan": 4, "wgan_gp": 4, "acgan": 2, "pix2pix": 2, "progressive_wgan": 8}
+WIDTHS = ("generator_width", "discriminator_width", "width")
+AT_LAST_RESOLUTION = {"stable_images": 1, "fade_images": 1}
+LOOPS = ("ours", "textbook", "convolution")
+ROUND_S = 2.0  # about
+Step = Callable[[], object]
 
 
-def textbook(method: DCStructured, patches: Patches) -> Callable[[], None]:
-    """Make one step of the textbook loop."""
-    networks = method.build(patches.shape, len(CLASSES))
-    settings = {"lr": method.learning_rate, "betas": (method.beta1, method.beta2)}
-    adams = {player: torch.optim.Adam(network.parameters(), **settings) for player, network in networks.items()}
-    batches = endless(patches, method.batch_size)
-    step = {"dcgan": dcgan_step, "wgan_gp": wgan_gp_step, "acgan": acgan_step}[registry.name_of(method)]
-    return lambda: step(method, networks, adams, batches)
+@dataclass(frozen=True)
+class Report:
+    """What a process says once it has taken its turns."""
+
+    peak_mb: float
+    flop: float  # of a step; 0 of the textbook, which is not asked
 
 
-def endless(patches: Patches, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches of images and class numbers."""
-    images = torch.from_numpy(WINDOWS["lung"].to_symmetric(patches.images)).unsqueeze(1)
-    labels = torch.tensor([CLASSES.index(label) for label in patches.labels])
-    dataset = torch.utils.data.TensorDataset(images, labels)
-    loader = torch.utils.data.DataLoader(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
-    while True:
-        yield from loader
+def method_named(name: str, narrower: int) -> GenerativeMethod:
+    """Make a method with all its widths so many times as narrow as published."""
+    method: GenerativeMethod = registry.class_named(methods, name, GenerativeMethod)()
+    widths = {width: getattr(method, width) // narrower for width in WIDTHS if hasattr(method, width)}
+    growth = AT_LAST_RESOLUTION if name == "progressive_wgan" else {}
+    return replace(method, **widths, **growth)
 
 
-def dcgan_step(method, networks, adams, batches) -> None:  # type: ignore[no-untyped-def]
-    generator, discriminator = networks["generator"], networks["discriminator"]
-    ones, zeros = torch.ones(method.batch_size), torch.zeros(method.batch_size)
-    loss = nn.BCEWithLogitsLoss()
-    real, _ = next(batches)
-    discriminator.zero_grad()
-    loss(discriminator(real), ones).backward()
-    fake = generator(torch.rand(method.batch_size, method.latent_size) * 2 - 1)
-    loss(discriminator(fake.detach()), zeros).backward()
-    adams["discriminator"].step()
-    generator.zero_grad()
-    loss(discriminator(fake), ones).backward()
-    adams["generator"].step()
+def noise() -> Patches:
+    """Make images and masks to learn from; what they show does not matter to speed."""
+    images = np.random.default_rng(0).normal(-700, 200, (PATCHES, SIDE, SIDE)).astype(np.int16)
+    masks = np.zeros_like(images, dtype=np.uint8)
+    masks[:, SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4] = 1
+    labels = list(CLASSES) * (PATCHES // len(CLASSES))
+    return Patches.of(images, masks=masks, patient=[f"p{number}" for number in range(PATCHES)], label=labels)
 
 
-def wgan_gp_step(method, networks, adams, batches) -> None:  # type: ignore[no-untyped-def]
-    generator, critic = networks["generator"], networks["discriminator"]
-    for _ in range(method.critic_steps):
-        real, _ = next(batches)
-        fake = generator(torch.randn(method.batch_size, method.latent_size)).detach()
-        share = torch.rand(method.batch_size, 1, 1, 1)
-        between = (share * real + (1 - share) * fake).requires_grad_(True)
-        (slopes,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-        penalty = ((slopes.flatten(1).norm(dim=1) - 1) ** 2).mean()
-        critic.zero_grad()
-        (critic(fake).mean() - critic(real).mean() + method.penalty * penalty).backward()
-        adams["discriminator"].step()
-    generator.zero_grad()
-    (-critic(generator(torch.randn(method.batch_size, method.latent_size))).mean()).backward()
-    adams["generator"].step()
+def step_of(loop: str, method: GenerativeMethod, device: torch.device) -> Step:
+    """Make what one process does over and over."""
+    if loop == "ours":
+        return TrainingState(method, noise(), window=WINDOWS["lung"], plan=TrainingPlan(), device=device).step
+    if loop == "textbook":
+        return textbook(method, noise(), device)
+    image = torch.randn(64, 128, 16, 16, device=device).to(memory_format=torch.channels_last)
+    kernel = torch.randn(128, 128, 5, 5, device=device).to(memory_format=torch.channels_last)
+    return lambda: F.conv2d(image, kernel, padding=2)
 
 
-def acgan_step(method, networks, adams, batches) -> None:  # type: ignore[no-untyped-def]
-    generator, discriminator = networks["generator"], networks["discriminator"]
-    ones, zeros = torch.ones(method.batch_size), torch.zeros(method.batch_size)
-
-    def loss(images: Tensor, target: Tensor, of_class: Tensor) -> Tensor:
-        source, classes = discriminator(images)
-        return nn.BCEWithLogitsLoss()(source, target) + nn.CrossEntropyLoss()(classes, of_class)
-
-    real, labels = next(batches)
-    discriminator.zero_grad()
-    loss(real, ones, labels).backward()
-    asked = torch.randint(len(CLASSES), (method.batch_size,))
-    fake = generator(torch.rand(method.batch_size, method.latent_size) * 2 - 1, asked)
-    loss(fake.detach(), zeros, asked).backward()
-    adams["discriminator"].step()
-    generator.zero_grad()
-    loss(fake, ones, asked).backward()
-    adams["generator"].step()
-
-
-def ours(method: DCStructured, patches: Patches) -> Callable[[], None]:
-    """Make one step of LesionForge's loop."""
-    device = torch.device("cpu")
-    return TrainingState(method, patches, window=WINDOWS["lung"], plan=TrainingPlan(), device=device).step
+def take_turns(loop: str, method: GenerativeMethod, device: torch.device, parent: Connection) -> None:
+    """Take as many steps as the parent says, and say how long they took; at 0, report and end."""
+    step = step_of(loop, method, device)
+    while steps := parent.recv():
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        parent.send(time.perf_counter() - start)
+    if device.type == "cuda":
+        peak_mb = torch.cuda.max_memory_reserved() / 2**20
+    else:
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    with Flops() as counter:
+        step()
+    parent.send(Report(peak_mb, counter.total))
 
 
 class Flops(TorchDispatchMode):
@@ -122,65 +112,62 @@ class Flops(TorchDispatchMode):
         return result
 
 
-def convolution_rate(method: DCStructured) -> float:
-    """FLOP/s of one large convolution of the generator's shape, forward: what this machine can do at best."""
-    layer = nn.Conv2d(method.generator_width // 2, method.generator_width // 2, 5, padding=2)
-    layer = layer.to(memory_format=torch.channels_last)
-    image = torch.randn(64, method.generator_width // 2, 16, 16).to(memory_format=torch.channels_last)
-    with torch.no_grad(), Flops() as counter:
-        layer(image)
-    with torch.no_grad():
-        seconds = [timed(lambda: layer(image), 3) for _ in range(5)]
-    return counter.total * 3 / min(seconds)
+def row(name: str, narrower: int, rounds: int, device: torch.device) -> dict[str, object]:
+    """Measure one method; return its row of the table."""
+    method, context = method_named(name, narrower), get_context("spawn")
+    ends = {loop: context.Pipe() for loop in LOOPS}
+    for loop, (_, far) in ends.items():
+        context.Process(target=take_turns, args=(loop, method, device, far), daemon=True).start()
 
+    def seconds_of(loop: str, steps: int) -> float:
+        ends[loop][0].send(steps)
+        return ends[loop][0].recv() / steps
 
-def timed(step: Callable[[], object], steps: int) -> float:
-    """Seconds that so many steps take."""
-    start = time.perf_counter()
-    for _ in range(steps):
-        step()
-    return time.perf_counter() - start
+    steps = {}
+    for loop in LOOPS:
+        seconds_of(loop, 2)  # memory is laid out, and progressive growing reaches its last resolution
+        steps[loop] = max(1, round(ROUND_S / seconds_of(loop, 1)))
+    seconds = {loop: np.empty(rounds) for loop in LOOPS}
+    for turn in range(rounds):
+        for loop in LOOPS:
+            seconds[loop][turn] = seconds_of(loop, steps[loop])
+    reports: dict[str, Report] = {}
+    for loop, (near, _) in ends.items():
+        near.send(0)
+        reports[loop] = near.recv()
+    ratios = seconds["textbook"] / seconds["ours"]
+    batch = method.batch_size_at(10**9)
+    images = batch * method.critic_steps
+    rate = reports["ours"].flop / seconds["ours"] / (reports["convolution"].flop / seconds["convolution"])
+    return {
+        "method": name,
+        "batch": batch,
+        "width": f"1/{narrower}",
+        "images/s": f"{images / statistics.median(seconds['ours']):.3g}",
+        "textbook": f"{images / statistics.median(seconds['textbook']):.3g}",
+        "ratio": f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
+        "peak MB": f"{reports['ours'].peak_mb:.0f}",
+        "textbook MB": f"{reports['textbook'].peak_mb:.0f}",
+        "GFLOP/image": f"{reports['ours'].flop / images / 1e9:.3g}",
+        "textbook GFLOP": f"{reports['textbook'].flop / images / 1e9:.3g}",
+        "of the convolution's FLOP/s": f"{statistics.median(rate):.2f}",
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--method", default="dcgan", choices=["dcgan", "wgan_gp", "acgan"])
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--width", type=int, default=256, help="channels at 4×4 of the generator (published: 1024)")
+    parser.add_argument("--method", default="all", choices=["all", *NARROWER])
+    parser.add_argument("--narrower", type=int, help="so many times as narrow as published; 1 needs a GPU or patience")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=6, help="steps a round")
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    method = registry.class_named(methods, arguments.method, DCStructured)(
-        generator_width=arguments.width, discriminator_width=arguments.width // 8, batch_size=arguments.batch
-    )
-    rng = np.random.default_rng(0)
-    noise = rng.normal(-700, 200, (512, SIDE, SIDE)).astype(np.int16)
-    patches = Patches.of(noise, patient=[f"p{i}" for i in range(len(noise))], label=list(CLASSES) * (len(noise) // 2))
-    loops = {"ours": ours(method, patches), "textbook": textbook(method, patches)}
-    with Flops() as counter:
-        loops["ours"]()
-    for step in loops.values():
-        timed(step, 2)
-    seconds: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(arguments.rounds):
-        for name, step in loops.items():
-            seconds[name].append(timed(step, arguments.steps))
-    images = arguments.batch * arguments.steps * method.critic_steps
-    rates = {name: images / statistics.median(values) for name, values in seconds.items()}
-    ratios = [slow / fast for slow, fast in zip(seconds["textbook"], seconds["ours"], strict=True)]
-    flops = counter.total / (arguments.batch * method.critic_steps)
-    result = {
-        "method": arguments.method,
-        "threads": torch.get_num_threads(),
-        "batch": arguments.batch,
-        "generator_width": arguments.width,
-        "gflop_per_image": round(flops / 1e9, 3),
-        "images_per_s": {name: round(rate, 1) for name, rate in rates.items()},
-        "ratio_median": round(statistics.median(ratios), 2),
-        "ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],
-        "share_of_convolution_rate": round(rates["ours"] * flops / convolution_rate(method), 2),
-    }
-    print(json.dumps(result, indent=1))
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.device}\n")
+    names = list(NARROWER) if arguments.method == "all" else [arguments.method]
+    for place, name in enumerate(names):
+        found = row(name, arguments.narrower or NARROWER[name], arguments.rounds, torch.device(arguments.device))
+        if not place:
+            print(f"| {' | '.join(found)} |\n|{'---|' * len(found)}")
+        print(f"| {' | '.join(map(str, found.values()))} |", flush=True)
 
 
 if __name__ == "__main__":

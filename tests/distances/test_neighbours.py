@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter, rotate
 from scipy.spatial.distance import cdist
 
 from lesionforge.distances import neighbours
@@ -105,3 +106,45 @@ def test_copying_is_told_from_fresh_samples():
 def test_what_has_no_neighbours_is_refused(queries, references, shift):
     with pytest.raises(LesionForgeError, match="neighbours need references"):
         nearest(queries, references, shift=shift)
+
+
+@given(st.integers(0, 5), st.sampled_from([0, 90, 180, 270]), st.booleans())
+@settings(deadline=None, max_examples=20)
+def test_a_copy_is_found_however_it_was_turned(row, angle, mirrored):
+    references = noise(6, shape=(11, 11)).astype(np.float32)
+    copy = np.rot90(references[[row]], angle // 90, axes=(1, 2))
+    copy = np.flip(copy, 2) if mirrored else copy
+    found = nearest(copy, references, flips=True, angles=(0.0, 90.0))
+    assert found.index[0] == row
+    assert found.distance[0] == 0
+
+
+def test_a_copy_turned_by_any_angle_is_nearer_than_others_are():
+    smooth = gaussian_filter(noise(12, shape=(40, 40)), (0, 3, 3))
+    copies = rotate(smooth[:4], 35, axes=(1, 2), reshape=False, order=1)
+    found = nearest(copies, smooth, flips=True, shift=1, angles=tuple(15.0 * k for k in range(12)))
+    straight = nearest(copies, smooth, flips=True, shift=1)
+    np.testing.assert_array_equal(found.index, range(4))
+    assert (found.distance < straight.distance / 2).all()
+
+
+def test_between_quarter_turns_only_the_largest_circle_is_compared():
+    references = noise(3, shape=(12, 12))
+    corners = references.copy()
+    corners[:, :2, :2] += 1000
+    assert (nearest(corners, references, angles=(0.0, 45.0)).distance < 1e-3).all()
+    assert (nearest(corners, references).distance > 100).all()
+
+
+def test_one_of_the_own_group_is_never_the_nearest(monkeypatch):
+    monkeypatch.setattr(neighbours, "CHUNK_QUERIES", 4)
+    monkeypatch.setattr(neighbours, "CHUNK_REFERENCES", 5)
+    images = noise(13)
+    owners = np.repeat(["a", "b", "c", "d"], [1, 5, 4, 3])
+    found = nearest(images, images, unlike=(owners, owners))
+    assert (owners[found.index] != owners).all()
+    apart = cdist(images.reshape(13, -1), images.reshape(13, -1)) / np.sqrt(120)
+    apart[owners[:, None] == owners] = np.inf
+    np.testing.assert_allclose(found.distance, apart.min(axis=1), rtol=1e-5)
+    alone = np.full(13, "a")
+    assert np.isinf(nearest(images, images, unlike=(alone, alone)).distance).all()

@@ -10,12 +10,13 @@ from PIL import Image
 from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, StorageError, TrainingDivergedError
-from lesionforge.generators import checkpoint, training
+from lesionforge.generators import checkpoint, training, training_folder
 from lesionforge.generators.distributed import Part
 from lesionforge.generators.methods.acgan import ACGAN
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.generators.state import TrainingPlan, TrainingState
-from lesionforge.generators.training import read_log, train
+from lesionforge.generators.training import train
+from lesionforge.generators.training_folder import read_log
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -367,7 +368,7 @@ def test_before_the_first_state_it_says_that_none_was_kept(patches, tmp_path, mo
 
 
 def test_a_full_disk_leaves_the_state_before(patches, tmp_path, trained, monkeypatch):
-    out, write, calls = tmp_path / "out", training.save_tensors, []
+    out, write, calls = tmp_path / "out", training_folder.save_tensors, []
 
     def fill(path, tensors):
         calls.append(path)
@@ -377,7 +378,7 @@ def test_a_full_disk_leaves_the_state_before(patches, tmp_path, trained, monkeyp
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "save_tensors", fill)
+        patched.setattr(training_folder, "save_tensors", fill)
         with pytest.raises(StorageError, match="disk is full"):
             train(METHOD, patches, out, plan=PLAN, device="cpu")
     assert [file.name for file in out.glob("*training-*")] == ["training-000000024.safetensors"]

@@ -11,7 +11,7 @@ from lesionforge.data.exposure import Exposure
 from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.patches import Patches
 from lesionforge.data.patches import concatenate as joined
-from lesionforge.distances.kernel import Standardised, kernel_distance
+from lesionforge.distances.kernel import Whitened, kernel_distance, less_distance
 from lesionforge.distances.texture import Texture
 from lesionforge.errors import LeakError, LesionForgeError, StorageError
 from lesionforge.generators import checkpoint
@@ -19,7 +19,8 @@ from lesionforge.generators.methods.acgan import ACGAN
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.generators.methods.pix2pix import Pix2Pix
 from lesionforge.generators.state import TrainingPlan, TrainingState, WatchPlan
-from lesionforge.generators.training import read_curves, read_quality, train
+from lesionforge.generators.training import train
+from lesionforge.generators.training_folder import read_curves, read_quality
 from lesionforge.generators.watch import Watch
 from lesionforge.progress import Progress
 from lesionforge.synthesis.sample import sample
@@ -117,9 +118,9 @@ def test_curves_tell_losses_and_quality_in_one_long_table(patches, watched, tmp_
 
 def test_the_floor_is_the_distance_of_training_from_validation_patches(patches, validation, watched):
     texture = Texture(-1000, 400)
-    standardised = Standardised.by(texture.describe(patches.images))
-    train_features, others = (standardised(texture.describe(each.images)) for each in (patches, validation))
-    expected = kernel_distance(train_features, others)
+    whitened = Whitened.by(texture.describe(patches.images))
+    train_features, others = (whitened(texture.describe(each.images)) for each in (patches, validation))
+    expected = kernel_distance(train_features, others, kernel=less_distance)
     row = read_quality(watched).iloc[0]
     assert row["floor"] == pytest.approx(expected.value)
     assert row["floor_se"] == pytest.approx(expected.standard_error)
@@ -136,7 +137,7 @@ def test_the_best_generator_is_kept_to_the_bit(patches, validation, tmp_path, mo
     assert checkpoint.load(out).images_seen == images
     choice = manifest(out)["choice"]
     assert (choice["images_seen"], choice["distance"], choice["images_trained"]) == (images, 1.0, 80)
-    assert "least kernel distance" in choice["criterion"]
+    assert "least energy distance" in choice["criterion"]
     assert (choice["stopped_early"], choice["validation_patients"]) == ("", 12)
 
 
@@ -275,12 +276,20 @@ def test_classes_are_drawn_in_the_proportion_of_validation_patients_and_measured
     drawn = uneven.labels[watch._conditions]
     assert pd.Series(drawn).value_counts().to_dict() == {"solid": 20, "non-solid": 10}
     assert set(watch._conditions) == set(range(9))  # every patch in turn
-    # Images of the right looks under the wrong class are far away.
-    images, classes = patches.images.astype(np.float32), np.arange(24) % 2
-    images = np.where(classes[:, None, None], images, images - 150)
-    dark = np.where((uneven.labels == "solid")[:, None, None], uneven.images, uneven.images - 150)
-    watch = watch_on(patches.with_images(images, patches.masks), uneven.with_images(dark, uneven.masks), conditional)
-    assert watch._distance(images, 1 - classes).value > watch._distance(images, classes).value + 1
+
+
+def test_images_of_the_right_looks_under_the_wrong_class_are_far_away(lesions):
+    def darkened(patches):
+        dark = np.where((patches.labels == "solid")[:, None, None], patches.images, patches.images - 150)
+        return patches.with_images(dark, patches.masks)
+
+    patches = darkened(lesions(100))
+    conditional = ACGAN(batch_size=8, generator_width=16, discriminator_width=4, latent_size=5)
+    watch = watch_on(patches, darkened(lesions(60, prefix="other", seed=1)), conditional)
+    classes = (patches.labels == "solid").astype(int)
+    right, wrong = (watch._distance(patches.images.astype(np.float32), each) for each in (classes, 1 - classes))
+    assert wrong.value > right.value + 4 * wrong.standard_error
+    assert abs(right.value) < 4 * right.standard_error
 
 
 def test_validation_patients_must_be_others(patches, validation, tmp_path):

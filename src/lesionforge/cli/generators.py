@@ -31,6 +31,10 @@ def train(
     watch: Annotated[
         list[str], typer.Option("--watch", metavar="KEY=VALUE", help="Change when and how that is measured.")
     ] = [],  # noqa: B006
+    plan: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=VALUE", help="Change what is kept and how to compute: accumulate, precision, …"),
+    ] = [],  # noqa: B006
     window: Window = "lung",
     seed: Seed = 0,
     device: Device = "auto",
@@ -42,6 +46,8 @@ def train(
     With validation patients its samples are measured on them now and then, and the best generator is kept; with
     --watch patience_images=40000 training ends when there was none better for so long.
 
+    On several GPUs: torchrun --nproc-per-node 4 --no-python lesionforge train …
+
     Example: lesionforge train dcgan lung.patches --label solid --images 100000 --validation-share 0.2
     --set generator_width=256 --set discriminator_width=32 --out solid.dcgan
     """
@@ -51,6 +57,7 @@ def train(
     from lesionforge.data.splits import train_validation
     from lesionforge.generators import methods, training
     from lesionforge.generators.contract import GenerativeMethod
+    from lesionforge.generators.distributed import announces
     from lesionforge.generators.state import TrainingPlan, WatchPlan
 
     kind: Any = registry.class_named(methods, method, GenerativeMethod)
@@ -67,14 +74,17 @@ def train(
         settings.with_overrides(kind(), set_),
         chosen,
         out,
-        plan=TrainingPlan(images=images, seed=seed, watch=settings.with_overrides(WatchPlan(), watch)),
+        plan=settings.with_overrides(
+            TrainingPlan(images=images, seed=seed, watch=settings.with_overrides(WatchPlan(), watch)), plan
+        ),
         window=window_named(window, unit=chosen.unit),
         validation=held_out,
         resume=resume,
         device=device,
         progress=INVOCATION.progress,
     )
-    typer.echo(out)
+    if announces():
+        typer.echo(out)
 
 
 def sample(

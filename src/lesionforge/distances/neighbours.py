@@ -5,12 +5,13 @@ against every training image under flips and small shifts; and because it depend
 suspicious, so are real patches of patients whom training has not seen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lesionforge.errors import LesionForgeError
 
@@ -18,6 +19,7 @@ from lesionforge.errors import LesionForgeError
 
 Images = NDArray[np.generic]
 Numbers = NDArray[np.float64]
+Groups = NDArray[np.generic]
 
 CHUNK_QUERIES = 512
 CHUNK_REFERENCES = 4096  # compared at a time: 8 MB of distances
@@ -32,7 +34,15 @@ class Nearest:
     index: NDArray[np.intp]  # [N], row of the references
 
 
-def nearest(queries: Images, references: Images, *, flips: bool = False, shift: int = 0) -> Nearest:
+def nearest(
+    queries: Images,
+    references: Images,
+    *,
+    flips: bool = False,
+    shift: int = 0,
+    angles: Sequence[float] = (0.0,),
+    unlike: tuple[Groups, Groups] | None = None,
+) -> Nearest:
     """Find the nearest of ``references`` [M, *shape] to each of ``queries`` [N, *shape]: pixels, or features [F].
 
     Parameters
@@ -42,6 +52,12 @@ def nearest(queries: Images, references: Images, *, flips: bool = False, shift: 
     shift
         Also compare with every query moved by so many pixels along any of its axes; borders of that width are left out
         of all comparisons.
+    angles
+        Compare with every query turned by each of these, in degrees, in the plane of the last two axes. If not all are
+        quarter turns, only what lies in the largest circle is compared.
+    unlike
+        Group of each query [N] and of each reference [M]: none is compared with one of its own group (such as its
+        patient). The distance of a query that no reference is left for is infinite.
 
     Raises
     ------
@@ -55,17 +71,20 @@ def nearest(queries: Images, references: Images, *, flips: bool = False, shift: 
             f"but {queries.shape} and {references.shape} came."
         )
     inner = (slice(None), *(slice(shift, side - shift) for side in shape))
+    seen = _seen(references[:1][inner].shape[1:], round_=any(angle % 90 for angle in angles))
     # Distances come from products, which lose digits where values are far from 0.
     offset = np.float32(references[:CHUNK_REFERENCES].mean())
     squared = np.full(len(queries), np.inf)
     index = np.zeros(len(queries), dtype=np.intp)
     for first in range(0, len(references), CHUNK_REFERENCES):
-        block = _rows(references[first : first + CHUNK_REFERENCES][inner], offset)
+        block = _rows(references[first : first + CHUNK_REFERENCES][inner], seen, offset)
         for start in range(0, len(queries), CHUNK_QUERIES):
             rows = slice(start, start + CHUNK_QUERIES)
-            for variant in _variants(queries[rows], flips=flips, shift=shift):
-                _keep_nearer(_rows(variant, offset), block, squared[rows], index[rows], first)
-    return Nearest(np.sqrt(squared / np.prod(references[:1][inner].shape)), index)
+            for turned in _turned(queries[rows], angles):
+                barred = None if unlike is None else unlike[0][rows, None] == unlike[1][first : first + len(block)]
+                for variant in _variants(turned, flips=flips, shift=shift):
+                    _keep_nearer(_rows(variant, seen, offset), block, squared[rows], index[rows], first, barred)
+    return Nearest(np.sqrt(squared / seen.sum()), index)
 
 
 @dataclass(frozen=True)
@@ -108,8 +127,28 @@ def _variants(queries: Images, *, flips: bool, shift: int) -> Iterator[Images]:
             yield turned[(slice(None), *(slice(start, side - 2 * shift + start) for start, side in starts))]
 
 
-def _rows(images: Images, offset: np.float32) -> NDArray[np.float32]:
-    return np.asarray(images.reshape(len(images), -1), dtype=np.float32) - offset
+def _turned(queries: Images, angles: Sequence[float]) -> Iterator[Images]:
+    for angle in angles:
+        quarters, rest = divmod(angle, 90)
+        turned = np.rot90(queries, int(quarters), axes=(-2, -1)) if quarters else queries
+        if rest:
+            turned = ndimage.rotate(
+                turned.astype(np.float32), rest, axes=(-2, -1), reshape=False, order=1, mode="nearest"
+            )
+        yield turned
+
+
+def _seen(shape: tuple[int, ...], *, round_: bool) -> NDArray[np.bool_]:
+    """Which pixels are compared, [*shape]: all, or those in the largest circle of the last two axes."""
+    if not round_:
+        return np.ones(shape, dtype=bool)
+    y, x = (np.arange(side) - (side - 1) / 2 for side in shape[-2:])
+    circle = y[:, None] ** 2 + x**2 <= (min(shape[-2:]) / 2) ** 2
+    return np.broadcast_to(circle, shape)
+
+
+def _rows(images: Images, seen: NDArray[np.bool_], offset: np.float32) -> NDArray[np.float32]:
+    return np.asarray(images[:, seen], dtype=np.float32) - offset
 
 
 def _keep_nearer(
@@ -118,11 +157,17 @@ def _keep_nearer(
     squared: Numbers,
     index: NDArray[np.intp],
     first: int,
+    barred: NDArray[np.bool_] | None,
 ) -> None:
     """Update squared distances and indices, in place; ``first`` is the number of the first of these references."""
     norms = np.einsum("mp,mp->m", references, references)
-    found = (norms - 2 * (queries @ references.T)).argmin(axis=1)
+    apart = norms - 2 * (queries @ references.T)
+    if barred is not None:
+        apart[barred] = np.inf
+    found = apart.argmin(axis=1)
     # Of the one found it is worked out anew: a copy's distance is 0, and not what rounding left of large numbers.
     exact = ((queries - references[found]).astype(np.float64) ** 2).sum(axis=1)
+    if barred is not None:
+        exact[barred[np.arange(len(found)), found]] = np.inf  # none was left
     nearer = exact < squared
     squared[nearer], index[nearer] = exact[nearer], first + found[nearer]

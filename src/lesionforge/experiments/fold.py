@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from lesionforge.augment.recipes.frid_adar_2018 import FridAdar2018
-from lesionforge.classifiers.contract import FittedClassifier
+from lesionforge.classifiers.contract import Classifier, FittedClassifier
+from lesionforge.classifiers.tuning import Search, chosen, with_values
 from lesionforge.data.exposure import patient_digest
 from lesionforge.data.hounsfield import window_named
 from lesionforge.data.patches import Patches, concatenate
@@ -23,14 +24,17 @@ from lesionforge.evaluation.tables import read_table
 from lesionforge.experiments.experiment import Experiment, Regime
 from lesionforge.experiments.tasks import Tasks, write_table
 from lesionforge.generators import checkpoint
-from lesionforge.generators.training import read_curves, train
+from lesionforge.generators.training import train
+from lesionforge.generators.training_folder import read_curves
 from lesionforge.generators.watch import LEAST_PATCHES
 from lesionforge.networks import derived_seed
 from lesionforge.progress import Progress
-from lesionforge.storage import safe_name
+from lesionforge.storage import read_json, safe_name, write_json
 from lesionforge.synthesis.sample import sample
 
 PLATE_PATCHES = 24
+CHOSEN = "chosen.json"  # settings
+UNCALIBRATED = "uncalibrated.csv"  # predictions before calibration, beside those after it
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +64,28 @@ class Fold:
         make = partial(self._classifier_result, regime, progress.within(self.name))
         self.tasks.do(self._classifier_task(regime), stage="classifiers", make=make)
 
-    def predictions(self, regime: Regime) -> pd.DataFrame:
+    def do_tuning(self, *, progress: Progress) -> None:
+        """Do the task of choosing the classifier's settings, unless it has been done."""
+        make = partial(self._tuning_result, progress.within(self.name))
+        self.tasks.do(self._tuning_task, stage="tuning", make=make)
+
+    def checkpoint_of_classifier(self, regime: Regime) -> Path:
+        """Where a regime's classifier is."""
+        return self.tasks.out / "checkpoints" / self._classifier_task(regime)
+
+    def predictions(self, regime: Regime, name: str = "predictions.csv") -> pd.DataFrame:
         """What a regime's classifier said of this fold's test patients, once it has been run."""
-        return read_table(self.tasks.result(self._classifier_task(regime)) / "predictions.csv")
+        return read_table(self.tasks.result(self._classifier_task(regime)) / name)
+
+    @property
+    def _tuning_task(self) -> str:
+        return f"{self.name}-tuning"
 
     def _generator_task(self, labels: tuple[str, ...]) -> str:
         return f"{self.name}-generator-{safe_name(', '.join(labels))}"
 
     def _classifier_task(self, regime: Regime) -> str:
-        return f"{self.name}-classifier-{safe_name(regime.name)}"
+        return _classifier_name(self.name, regime.name)
 
     def _generator_result(self, labels: tuple[str, ...], progress: Progress, folder: Path) -> None:
         self.train_generator(labels, progress)
@@ -77,10 +94,38 @@ class Fold:
 
     def _classifier_result(self, regime: Regime, progress: Progress, folder: Path) -> None:
         fitted = self.fit(regime, progress)
-        fitted.save(self.tasks.out / "checkpoints" / self._classifier_task(regime), overwrite=True)
+        fitted.save(self.checkpoint_of_classifier(regime), overwrite=True)
         write_table(folder / "predictions.csv", self.predict(fitted).to_table())
+        strangeness = pd.DataFrame({"row": self.split.test, "strangeness": fitted.strangeness(self.test)})
+        write_table(folder / "strangeness.csv", self._of_this_fold(strangeness).assign(regime=regime.name))
+        if fitted.calibration is not None:
+            write_table(folder / UNCALIBRATED, self.predict(fitted.uncalibrated).to_table())
         curves = fitted.history.melt("images_shown", var_name="term")
         write_table(folder / "training.csv", self._of_this_fold(curves).assign(regime=regime.name))
+
+    def _tuning_result(self, progress: Progress, folder: Path) -> None:
+        """Search; trials are kept in ``checkpoints`` as they are done, so that a killed search goes on."""
+        search = Search(
+            self.experiment.classifier,
+            self.train,
+            self.experiment.tuning,
+            metric=self.experiment.metric,
+            validation=self.validation if len(self.split.validation) else None,
+            scored_on=self.test,
+            seed=self.seed("tuning"),
+        )
+        trials = search.run(self.tasks.out / "checkpoints" / f"{self._tuning_task}.json", progress=progress)
+        rows = [{"trial": number, "score": trial.score, **trial.values} for number, trial in enumerate(trials)]
+        write_table(folder / "trials.csv", self._of_this_fold(pd.DataFrame(rows)))
+        write_json(folder / CHOSEN, chosen(trials, metric=self.experiment.metric).values)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The experiment's classifier, with the settings that were chosen on this fold's training patients."""
+        if not self.experiment.tuning.trials:
+            return self.experiment.classifier
+        values = read_json(self.tasks.result(self._tuning_task) / CHOSEN, of="a search's result")
+        return with_values(self.experiment.classifier, values)
 
     def _of_this_fold(self, table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(repeat=self.split.repeat, fold=self.split.fold)
@@ -88,7 +133,7 @@ class Fold:
     @property
     def name(self) -> str:
         """Names this fold's files."""
-        return f"repeat{self.split.repeat}-fold{self.split.fold}"
+        return _fold_name(self.split.repeat, self.split.fold)
 
     @cached_property
     def source(self) -> Patches:
@@ -176,7 +221,7 @@ class Fold:
 
     def fit(self, regime: Regime, progress: Progress) -> FittedClassifier:
         """Fit the classifier under a regime. Regimes of a fold start from the same weights."""
-        return self.experiment.classifier.fit(
+        return self.classifier.fit(
             self.training_set(regime),
             validation=self.validation if len(self.split.validation) else None,
             scored_on=self.test,
@@ -204,6 +249,19 @@ class Fold:
         digests = [patient_digest(patient) for patient in shown.patients]
         anonymous = Patches.of(shown.images, patient=digests, label=label, spacing_mm=shown.spacing_mm, unit=shown.unit)
         return concatenate([anonymous, self.samples(label, PLATE_PATCHES)])
+
+
+def checkpoint_names(regime: str, *, folds: int, repeats: int) -> list[str]:
+    """Names of all folds' classifiers of a regime, in a run's ``checkpoints``."""
+    return [_classifier_name(_fold_name(repeat, fold), regime) for repeat in range(repeats) for fold in range(folds)]
+
+
+def _fold_name(repeat: int, fold: int) -> str:
+    return f"repeat{repeat}-fold{fold}"
+
+
+def _classifier_name(fold: str, regime: str) -> str:
+    return f"{fold}-classifier-{safe_name(regime)}"
 
 
 def summary(folds: Sequence[Fold]) -> list[dict[str, int]]:

@@ -10,7 +10,7 @@ are, and how a generator turns random numbers and a condition into images at a g
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 import torch
@@ -60,6 +60,7 @@ class GenerativeMethod(ABC):
     conditional: ClassVar[bool] = False  # makes the class it is asked for, and learns from several at once
     pictured: ClassVar[bool] = False  # is shown a picture of each image that it makes
     prior: ClassVar[Prior] = "normal"
+    channels_last: ClassVar[bool] = True  # its weights, also on a CPU, are laid out so; on GPUs all methods' are
     batch_size: Count = 64
     epochs: Count = 1
     critic_steps: Count = 1  # steps of the discriminator, each on its own real and fake batch, to one of the generator
@@ -77,7 +78,7 @@ class GenerativeMethod(ABC):
 
     @abstractmethod
     def build(self, shape: tuple[int, ...], classes: int) -> Networks:
-        """Make the ``generator`` and the ``discriminator``, with their initial weights.
+        """Make the ``generator`` and, for a method that has one, the ``discriminator``, with their initial weights.
 
         ``classes`` counts those that a conditional method tells apart; the others need not look at it.
         """
@@ -90,11 +91,15 @@ class GenerativeMethod(ABC):
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw ``count`` latent vectors, [count, Z], on the device of ``rng``."""
 
-    @abstractmethod
     def discriminator_losses(
-        self, networks: Networks, real: Batch, fake: Batch, moment: Moment
+        self,
+        networks: Networks,  # noqa: ARG002 (for methods that have a discriminator)
+        real: Batch,  # noqa: ARG002
+        fake: Batch,  # noqa: ARG002
+        moment: Moment,  # noqa: ARG002
     ) -> Mapping[str, Tensor]:
         """Return the terms that the discriminator's step minimises the sum of. ``fake`` is detached."""
+        return {}
 
     @abstractmethod
     def generator_losses(self, networks: Networks, fake: Batch, moment: Moment) -> Mapping[str, Tensor]:
@@ -109,6 +114,14 @@ class GenerativeMethod(ABC):
     ) -> Tensor:
         """[B, Z] → [B, 1, *shape] in [−1, 1], whatever resolution the training has reached by ``moment``."""
         return generator(latent)  # type: ignore[no-any-return]
+
+    def fakes(self, generator: nn.Module, latent: Tensor, real: Batch, moment: Moment) -> Batch:
+        """Make the fakes of a training step, which fulfil what ``real`` does.
+
+        A method whose losses look at more than the finished images returns a kind of batch that holds it.
+        """
+        given = {field.name: getattr(real, field.name) for field in fields(Condition)}
+        return Batch(**given, images=self.synthesise(generator, latent, real, moment), originals=real.images)
 
     def picture(self, batch: Batch) -> Tensor | None:  # noqa: ARG002 (for methods that are shown something)
         """Derive from real images, and their masks, what the method is shown of them, [B, C, *shape].

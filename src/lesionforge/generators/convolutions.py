@@ -124,8 +124,10 @@ def _switched_on(switch: ContextVar[bool]) -> Iterator[None]:
 
 
 def left_to_torch(values: Tensor) -> bool:
-    """Whether this is not for a CPU, or not in its own precision."""
-    return values.device.type != "cpu" or torch.is_autocast_enabled("cpu") or _plain.get()
+    """Whether this is not for a CPU, or not in its own precision, or for torch's compiler, which knows its own best."""
+    if torch.compiler.is_compiling() or values.device.type != "cpu":
+        return True
+    return torch.is_autocast_enabled("cpu") or _plain.get()
 
 
 class _Convolve(Function):

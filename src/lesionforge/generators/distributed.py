@@ -15,6 +15,7 @@ other than batch normalisation's (`MinibatchDeviation`), spectral normalisation,
 dropout. Batch normalisation is worked out over all processes, but for each turn by itself.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -141,7 +142,7 @@ def joined(device: torch.device) -> Iterator[Team]:
     LesionForgeError
         There are more processes than GPUs.
     """
-    if not os.environ.keys() >= TOLD_BY_TORCHRUN or os.environ["WORLD_SIZE"] == "1":
+    if not _has_others():
         yield ALONE
         return
     if device.type == "cuda":
@@ -152,10 +153,24 @@ def joined(device: torch.device) -> Iterator[Team]:
                 "(--nproc-per-node), with --device cuda, or use --device cpu."
             )
         torch.cuda.set_device(place)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    yield Team(distributed.get_rank(), distributed.get_world_size())
-    # Not after an error: it would wait for the others, whom torchrun ends once this process is gone.
-    distributed.destroy_process_group()
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(distributed.destroy_process_group)  # no sooner: a group that has gone cannot form again
+    try:
+        yield Team(distributed.get_rank(), distributed.get_world_size())
+    except BaseException:
+        # To leave the group would be to wait for the others, whom torchrun ends once this process is gone.
+        atexit.unregister(distributed.destroy_process_group)
+        raise
+
+
+def announces() -> bool:
+    """Whether this process, of those that torchrun started if it did, tells the user what has been done."""
+    return not _has_others() or os.environ["RANK"] == "0"
+
+
+def _has_others() -> bool:
+    return os.environ.keys() >= TOLD_BY_TORCHRUN and os.environ["WORLD_SIZE"] != "1"
 
 
 def _all_reduce(values: Tensor) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-# B batch, H W pixels
+# B batch, H W pixels, *shape pixels along two axes or three
 
 NOTHING = -1.0
 GAUSSIAN_REACH = 3  # standard deviations
@@ -18,7 +18,7 @@ NEIGHBOUR_AHEAD = (5, 8, 7, 6)  # of the middle of a 3×3 field numbered by rows
 
 
 def outline(masks: Tensor) -> Tensor:
-    """1 in the lesion, −1 around it, [B, 1, H, W] → [B, 1, H, W]."""
+    """1 in the lesion, −1 around it, [B, 1, *shape] → [B, 1, *shape]."""
     return masks * 2 - 1
 
 
@@ -40,8 +40,9 @@ def edges(images: Tensor, *, smoothing_px: float, least_slope: float) -> Tensor:
 
 
 def erased(images: Tensor, masks: Tensor, *, margin_px: int) -> Tensor:
-    """The image without its lesion and ``margin_px`` around it, and 1 where it was, [B, 1, H, W] → [B, 2, H, W]."""
-    hole = F.max_pool2d(masks, 2 * margin_px + 1, 1, margin_px)
+    """The image without its lesion and ``margin_px`` around it, and 1 where it was, [B, 1, *shape] → [B, 2, *shape]."""
+    widened = F.max_pool2d if masks.ndim == 4 else F.max_pool3d
+    hole = widened(masks, 2 * margin_px + 1, 1, margin_px)
     return torch.cat([torch.where(hole > 0, NOTHING, images), outline(hole)], dim=1)
 
 

@@ -103,13 +103,19 @@ class TrainingState:
         self._order: tuple[int, Any] = (-1, None)
         with seeded(plan.seed, "initial weights"):
             networks = method.build(patches.shape, len(self.labels))
-        self.networks: Networks = channels_last(synced(networks.to(device), team))
+        self.networks: Networks = synced(networks.to(device), team)
+        if method.channels_last or device.type != "cpu":
+            channels_last(self.networks)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         # Looked up once: walking the modules anew at every step would cost as much as a small convolution.
         self._averaged = [t for t in self.average.state_dict().values() if t.is_floating_point()]
         self._current = [t for t in self.generator.state_dict().values() if t.is_floating_point()]
         players: tuple[Player, ...] = ("generator", "discriminator")
-        self.optimisers = {player: method.optimiser(player, self.networks[player].parameters()) for player in players}
+        self.optimisers = {
+            player: method.optimiser(player, self.networks[player].parameters())
+            for player in players
+            if player in self.networks
+        }
         self._in_bfloat16 = uses_bfloat16(plan.precision, device)
         for network in self.networks.values():
             if self._in_bfloat16:
@@ -125,21 +131,23 @@ class TrainingState:
     def step(self) -> int:
         """Let the discriminator step, as often as the method says, the generator on the last fakes, and the average.
 
-        Returns the number of images that the discriminator was shown.
+        Returns the number of images that were shown.
         """
-        before, discriminator = self.images_seen, self.networks["discriminator"]
+        before, players = self.images_seen, self.networks.items()
+        adversary = nn.ModuleList(network for player, network in players if player == "discriminator")
         for remaining in reversed(range(self.method.critic_steps)):
             works = self._works(self.method.batch_size_at(self.images_seen))
             # The graphs of several parts' fakes would take the memory that working in parts is to save.
             keep_graph = remaining == 0 and len(works) == 1
-            self._minimise("discriminator", works, partial(self._discriminator_losses, keep_graph=keep_graph))
+            if adversary:
+                self._minimise("discriminator", works, partial(self._discriminator_losses, keep_graph=keep_graph))
             self.images_seen += works[0].part.whole
             self.batches_seen += 1
         # The generator's loss runs through the discriminator: without this its weights' gradients, a third of that
         # pass, would be worked out and thrown away.
-        discriminator.requires_grad_(False)
+        adversary.requires_grad_(False)
         self._minimise("generator", works, self._generator_losses)
-        discriminator.requires_grad_(True)
+        adversary.requires_grad_(True)
         shown = self.images_seen - before
         self._update_average(shown)
         self._steps_summed += 1
@@ -158,8 +166,6 @@ class TrainingState:
         return torch_generator(self.device, self.plan.seed, "moment", number)
 
     def _discriminator_losses(self, work: _Work, *, keep_graph: bool) -> Mapping[str, Tensor]:
-        turn = () if work.part.is_whole else (work.part.start,)
-        torch.manual_seed(derived_seed(self.plan.seed, "step", work.number, *turn))  # dropout and the like
         with torch.set_grad_enabled(keep_graph):
             fake = self._fake(work, work.moment)
         work.fake = fake if keep_graph else None
@@ -171,8 +177,9 @@ class TrainingState:
         return self.method.generator_losses(self.networks, fake, work.moment)
 
     def _fake(self, work: _Work, moment: Moment) -> Batch:
-        made = self.method.synthesise(self.generator, work.latent, work.real, moment)
-        return replace(work.real, images=made, originals=work.real.images)
+        turn = () if work.part.is_whole else (work.part.start,)
+        torch.manual_seed(derived_seed(self.plan.seed, "step", work.number, *turn))  # dropout and the like
+        return self.method.fakes(self.generator, work.latent, work.real, moment)
 
     def _minimise(
         self, player: Player, works: Sequence[_Work], losses_of: Callable[[_Work], Mapping[str, Tensor]]

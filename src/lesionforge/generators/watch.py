@@ -1,7 +1,7 @@
 """Quality and memory of a generator, watched on patients whom it does not learn from.
 
 While it trains, samples of the averaged generator, always from the same latent vectors, are held against *validation
-patients*: their kernel distance in texture features says how good they are, the same distance from the training
+patients*: their energy distance in texture features says how good they are, the same distance from the training
 patches is the *floor* that a perfect generator would reach, and the nearest training images say whether it copies.
 The best generator so measured is the one that is kept. That is a choice, and so a use of these patients: a checkpoint
 says that it has seen them, and nothing that follows from it can be scored on them.
@@ -19,7 +19,14 @@ from torch import Tensor
 
 from lesionforge.data.patch_table import Array
 from lesionforge.data.patches import Patches
-from lesionforge.distances.kernel import LEAST_SAMPLES, Estimate, Standardised, kernel_distance, weighted
+from lesionforge.distances.kernel import (
+    LEAST_SAMPLES,
+    Estimate,
+    Whitened,
+    kernel_distance,
+    less_distance,
+    weighted,
+)
 from lesionforge.distances.neighbours import copying, halved, nearest
 from lesionforge.distances.texture import Texture
 from lesionforge.errors import LesionForgeError
@@ -32,7 +39,7 @@ from lesionforge.networks import seeded, torch_generator
 
 LEAST_PATCHES = LEAST_SAMPLES  # of each class, to be watched on
 
-CRITERION = "least kernel distance of texture features to validation patients"
+CRITERION = "least energy distance of texture features to validation patients"
 SAMPLED_AT_ONCE = 64
 MOST_DESCRIBED = 10_000  # training patches for the floor: more would not make it more exact than the validation set is
 NEAREST_SHARE = 0.05  # of validation patches: a sample nearer to training than these counts as copied
@@ -155,10 +162,12 @@ class Watch:
 
     def _distance(self, images: Array, classes: NDArray[np.int64]) -> Estimate:
         """Distance of images to validation patches of their class; classes count by their share of these."""
-        features = self._standardised(self._texture.describe(images))
+        features = self._whitened(self._texture.describe(images))
         numbers, counts = np.unique(self._classes, return_counts=True)
         estimates = [
-            kernel_distance(features[classes == number], self._validation_features[self._classes == number])
+            kernel_distance(
+                features[classes == number], self._validation_features[self._classes == number], kernel=less_distance
+            )
             for number in numbers
         ]
         return weighted(estimates, counts)
@@ -171,12 +180,12 @@ class Watch:
         return np.sort(rng.permutation(count)[:MOST_DESCRIBED])
 
     @cached_property
-    def _standardised(self) -> Standardised:
-        return Standardised.by(self._texture.describe(self.state.patches.images[self._described]))
+    def _whitened(self) -> Whitened:
+        return Whitened.by(self._texture.describe(self.state.patches.images[self._described]))
 
     @cached_property
     def _validation_features(self) -> NDArray[np.float64]:
-        return self._standardised(self._texture.describe(self.validation.images))
+        return self._whitened(self._texture.describe(self.validation.images))
 
     @cached_property
     def _floor(self) -> Estimate:

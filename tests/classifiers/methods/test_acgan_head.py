@@ -9,7 +9,8 @@ from lesionforge.errors import LeakError, LesionForgeError, StorageError
 from lesionforge.generators.methods.acgan import ACGAN
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.generators.state import TrainingPlan
-from lesionforge.generators.training import STATE, train
+from lesionforge.generators.training import train
+from lesionforge.generators.training_folder import STATE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -21,8 +21,8 @@ from lesionforge.errors import LesionForgeError
 from lesionforge.generators import checkpoint
 from lesionforge.generators.methods.acgan import ACGAN
 from lesionforge.generators.state import TrainingPlan
-from lesionforge.generators.training import STATE, read_log
 from lesionforge.generators.training import train as train_generator
+from lesionforge.generators.training_folder import STATE, read_log
 from lesionforge.networks import channels_last, choose_device, load_state, load_tensors, seeded
 from lesionforge.progress import Progress
 from lesionforge.settings import CountOrZero
