@@ -78,7 +78,8 @@ def _checkpoint(path: Path, png: Path | None, window: str) -> dict[str, Any]:
                 "and inspect those."
             )
         _draw_patches(draw(opened, 64), png, window)
-    return {key: manifest[key] for key in ("id", "method", "settings", "images_seen")} | {
+    shown = ("id", "method", "settings", "images_seen", "choice")
+    return {key: manifest[key] for key in shown if key in manifest} | {
         "label": " or ".join(subject["labels"]),
         "shape": subject["shape"],
         "patients_seen": len(subject["exposure"]["patients"]),

@@ -21,7 +21,7 @@ from lesionforge.data.plausibility import PlausibleRanges
 from lesionforge.errors import StorageError
 from lesionforge.generators import methods
 from lesionforge.generators.contract import GenerativeMethod
-from lesionforge.networks import channels_last, load_state, load_tensors
+from lesionforge.networks import load_state, load_tensors
 from lesionforge.storage import check_files, digest
 
 FORMAT = "lesionforge-generator"
@@ -107,5 +107,5 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> Checkpoint:
     subject = Subject.from_json(manifest["subject"])
     generator = method.build(subject.shape, len(subject.labels))["generator"]
     load_state(generator, load_tensors(path / WEIGHTS), of=f"{manifest['method']} in {path}")
-    channels_last(generator.to(device)).eval().requires_grad_(False)
+    generator = method.place(generator, torch.device(device)).eval().requires_grad_(False)
     return Checkpoint(manifest["id"], method, subject, manifest["images_seen"], generator)

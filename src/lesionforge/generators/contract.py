@@ -11,16 +11,18 @@ are, and how a generator turns random numbers and a condition into images at a g
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from lesionforge.networks import channels_last
 from lesionforge.settings import Count
 
 # B batch, Z latent size, H W pixels. Images are [B, 1, H, W] in [−1, 1].
 
 Networks = nn.ModuleDict
+N = TypeVar("N", bound=nn.Module)
 Player = Literal["generator", "discriminator"]
 # What latent vectors are drawn from: N(0, 1); uniform in [−1, 1]; N(0, 1), of which the direction alone counts;
 # N(0, 1), of which each number only decides whether a unit is dropped.
@@ -82,6 +84,11 @@ class GenerativeMethod(ABC):
 
         ``classes`` counts those that a conditional method tells apart; the others need not look at it.
         """
+
+    def place(self, network: N, device: torch.device) -> N:
+        """Move a network of this method to a device, its weights laid out as they are multiplied fastest there."""
+        network = network.to(device)
+        return channels_last(network) if self.channels_last or device.type != "cpu" else network
 
     @abstractmethod
     def optimiser(self, player: Player, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

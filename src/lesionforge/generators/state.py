@@ -22,7 +22,7 @@ from lesionforge.data.patches import Patches
 from lesionforge.generators.contract import Batch, GenerativeMethod, Moment, Networks, Player
 from lesionforge.generators.distributed import ALONE, Part, Team, drawn_for_the_whole, synced
 from lesionforge.generators.real_batch import real_batch
-from lesionforge.networks import channels_last, derived_seed, seeded, torch_generator
+from lesionforge.networks import derived_seed, seeded, torch_generator
 from lesionforge.settings import Count, CountOrZero, Rate, Share
 
 
@@ -103,9 +103,7 @@ class TrainingState:
         self._order: tuple[int, Any] = (-1, None)
         with seeded(plan.seed, "initial weights"):
             networks = method.build(patches.shape, len(self.labels))
-        self.networks: Networks = synced(networks.to(device), team)
-        if method.channels_last or device.type != "cpu":
-            channels_last(self.networks)
+        self.networks: Networks = method.place(synced(networks, team), device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         # Looked up once: walking the modules anew at every step would cost as much as a small convolution.
         self._averaged = [t for t in self.average.state_dict().values() if t.is_floating_point()]
