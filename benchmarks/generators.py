@@ -1,4 +1,4 @@
-"""Every generative method on real lung nodules: grids, quality over images shown, time.
+"""Generative methods on real lung nodules: grids, quality over images shown, time.
 
     python benchmarks/generators.py --data DATA --out runs/generators [--method dcgan] [--label solid] [--images 40000]
 
@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--method", nargs="*", default=registry.names(methods))
+    parser.add_argument("--method", nargs="*", default=list(REDUCED), choices=REDUCED)
     parser.add_argument("--label", nargs="*", default=["non-solid", "solid"])
     parser.add_argument("--images", type=int, default=40_000)
     arguments = parser.parse_args()

@@ -61,7 +61,7 @@ def phantom_patches(
             f"size must be {SMALLEST_PIXELS} or more pixels, or (z, y, x) with as many in y and x, but {size} came."
         )
     population = Population(kind, seed, difficulty, shares, lesions_per_patient)
-    drawn = [population.patient(number) for number in range(patients)]
+    drawn = map(population.patient, range(patients))  # one at a time: an anatomy takes megabytes
     cut = [_cut(patient, k, shape) for patient in drawn for k in range(len(patient.labels))]
     images, masks, rows = (list(column) for column in zip(*cut, strict=True))
     axes = slice(1, None) if isinstance(size, int) else slice(None)
