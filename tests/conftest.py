@@ -1,5 +1,6 @@
 """Fixtures and switches that the whole suite shares."""
 
+import dataclasses
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +11,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from lesionforge import registry
 from lesionforge.data.patches import Patches
+from lesionforge.generators import methods
+from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.progress import Advance, Progress
 
 
@@ -55,6 +59,24 @@ def lidc_tasks() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+# Whatever of these a generative method has as fields is made small, so that every method is quick to try.
+SMALL = {"epochs": 2, "latent_size": 5, "generator_width": 16, "discriminator_width": 4, "width": 8, "blocks": 2}
+SMALL |= {"roi_px": 8, "dilations": (2,), "steps": 6}
+SMALL |= {"stable_images": 16, "fade_images": 16, "class_from_images": 16}  # within trainings of 80 images
+
+
+@pytest.fixture(scope="session")
+def small_method() -> Callable[..., GenerativeMethod]:
+    """Makes the method of a name small; further settings are set where it has them."""
+
+    def make(name: str, **further: object) -> GenerativeMethod:
+        kind = registry.class_named(methods, name, GenerativeMethod)  # type: ignore[type-abstract]
+        fields = {field.name for field in dataclasses.fields(kind)}
+        return kind(**{key: value for key, value in (SMALL | further).items() if key in fields})
+
+    return make
 
 
 def make_patches(

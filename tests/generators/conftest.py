@@ -1,26 +1,17 @@
 """Every method, small."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from lesionforge import registry
 from lesionforge.data.patches import Patches
 from lesionforge.generators import methods
-from lesionforge.generators.contract import GenerativeMethod
-
-# Whatever of these a method has as fields is made small.
-SMALL = {"latent_size": 5, "generator_width": 16, "discriminator_width": 4, "width": 8}
-SMALL |= {"stable_images": 8, "fade_images": 8, "batch_size": 8, "critic_steps": 1}
 
 
 @pytest.fixture(scope="module", params=registry.names(methods))
-def any_method(request):
+def any_method(request, small_method):
     """Each method in turn, its networks small, 8 images a step."""
-    kind = registry.class_named(methods, request.param, GenerativeMethod)
-    fields = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{key: value for key, value in SMALL.items() if key in fields})
+    return small_method(request.param, batch_size=8, critic_steps=1, stable_images=8, fade_images=8)
 
 
 @pytest.fixture(scope="session")

@@ -38,11 +38,13 @@ def _published(generator: str) -> GenerativeMethod:
 def _scaled(generator: str, *, narrowing: int, phase_images: int) -> GenerativeMethod:
     """Return a method with its generator so many times as narrow as published, and what else suits a short training.
 
-    Its discriminator is half as wide, its batches are of 16, and if it grows, its phases are of ``phase_images``.
+    Its discriminator is half as wide, its batches are of 16, and if it grows, its phases are of ``phase_images``; a
+    loss that waits until lesions look real waits for four of them.
     """
     method = _published(generator)
     divisors = {"generator_width": narrowing, "width": narrowing, "discriminator_width": 2}
     settings = {"batch_size": 16, "stable_images": phase_images, "fade_images": phase_images}
+    settings["class_from_images"] = 4 * phase_images
     settings |= {name: getattr(method, name, 0) // divisor for name, divisor in divisors.items()}
     return replace(method, **{field.name: settings[field.name] for field in fields(method) if field.name in settings})
 
