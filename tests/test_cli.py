@@ -9,12 +9,12 @@ from PIL import Image
 
 from lesionforge import __version__, cli
 from lesionforge.data import patches_file
-from lesionforge.generators.training import read_quality
+from lesionforge.generators.training_folder import read_quality
 from lesionforge.storage import read_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-VERBS = sorted(command.callback.__name__ for command in cli.app.registered_commands)
+VERBS = sorted(command.callback.__name__.replace("_", "-") for command in cli.app.registered_commands)
 SMALL_GAN = ["--set", "generator_width=16", "--set", "discriminator_width=4", "--set", "batch_size=8"]
 SMALL_CNN = ["--set", "channels=[4,4]", "--set", "max_images=64"]
 

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from lesionforge.classifiers.resnet import PLANS, ResNet
-from lesionforge.networks import parameter_count
+from lesionforge.networks import channels_last, parameter_count
 
 # As torchvision's and MONAI's networks of these names have, with one dense layer for three classes.
 PARAMETERS = {
@@ -84,3 +84,11 @@ def test_volumes_are_halved_five_times_but_depth_only_four():
     network.layer4.register_forward_hook(lambda _module, _inputs, maps: sizes.append(tuple(maps.shape)))
     network(torch.rand(1, 3, 32, 64, 64))
     assert sizes == [(1, 16, 2, 2, 2)]
+
+
+def test_narrow_networks_laid_out_for_a_cpu_learn_and_do_not_crash():
+    network = channels_last(ResNet(PLANS["resnet18"], 2, inputs=1, width=8))
+    network(torch.randn(2, 1, 64, 64)).sum().backward()
+    gradient = network.get_submodule("layer2.0.downsample.0").weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from lesionforge import registry, settings
+from lesionforge import environment, registry, settings
 from lesionforge.classifiers import contract, methods, saved
 from lesionforge.classifiers.contract import Classifier
-from lesionforge.classifiers.network import NetworkClassifier
+from lesionforge.classifiers.model import Model
+from lesionforge.classifiers.network import FittedNetwork, NetworkClassifier
+from lesionforge.classifiers.onnx_file import write_onnx
+from lesionforge.classifiers.saliency import saliency
 from lesionforge.data.patches import Patches, concatenate
 from lesionforge.errors import LeakError, LesionForgeError, StorageError
 from lesionforge.storage import read_json
@@ -365,7 +368,7 @@ def test_pixels_of_another_size_are_refused(fitted, test):
 
 def test_an_extra_that_is_missing_is_named(name, train, monkeypatch):
     kind = registry.class_named(methods, name, Classifier)
-    monkeypatch.setattr(contract.importlib.util, "find_spec", lambda module: None)
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda module: None)
     if kind.extra:
         with pytest.raises(LesionForgeError, match=kind.extra):
             kind().fit(train)
@@ -377,3 +380,39 @@ def test_history_counts_the_images_shown(fitted):
     shown = fitted.history["images_shown"]
     assert shown.is_monotonic_increasing
     assert shown.is_unique
+
+
+@pytest.fixture(scope="module")
+def safeguarded(brief, train, lesions):
+    """Fitted with validation patients, and calibrated."""
+    calibrated = dataclasses.replace(brief, calibration="temperature_and_bias")
+    return calibrated.fit(train, validation=lesions(6, prefix="validation", seed=2))
+
+
+def test_validation_patients_calibrate_it_and_bound_what_is_familiar(safeguarded, test, tmp_path):
+    probability, strangeness = safeguarded.predict_proba(test), safeguarded.strangeness(test)
+    plain = safeguarded.uncalibrated.predict_proba(test)
+    np.testing.assert_allclose(safeguarded.calibration.apply(plain), probability)
+    assert not np.allclose(plain, probability)
+    assert np.median(strangeness) < 1
+    assert (safeguarded.strangeness(test.with_images(test.images + 3000, test.masks)) > 1).all()
+    again = saved.load(safeguarded.save(tmp_path / "saved"))
+    np.testing.assert_array_equal(again.predict_proba(test), probability)
+    np.testing.assert_array_equal(again.strangeness(test), strangeness)
+
+
+def test_calibration_needs_validation_patients_of_every_class(brief, train, test):
+    calibrated = dataclasses.replace(brief, calibration="temperature")
+    for too_few in (None, test.with_label("solid")):
+        with pytest.raises(LesionForgeError, match="validation patients of every class"):
+            calibrated.fit(train, validation=too_few)
+
+
+def test_a_network_is_written_as_onnx_and_shows_where_it_looks(safeguarded, test, tmp_path):
+    if not isinstance(safeguarded, FittedNetwork):
+        pytest.skip("is no network")
+    maps = saliency([safeguarded], test.rows([0, 2]), np.array([0, 1]))
+    assert maps.shape == (2, *test.shape)
+    assert np.isfinite(maps).all()
+    pytest.importorskip("onnxruntime", reason="ONNX files need the extra 'onnx'")
+    assert write_onnx(Model([safeguarded]), tmp_path / "model.onnx").exists()  # verified as it is written

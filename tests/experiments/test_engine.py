@@ -55,6 +55,7 @@ def test_a_run_leaves_what_the_report_reads(finished):
         "gan_training.csv",
         "predictions.csv",
         "scores.csv",
+        "strangeness.csv",
     ]
     assert sorted(plate.name for plate in (out / "plates").iterdir()) == ["benign", "malignant"]
     assert write_report(shutil.copytree(out, out.parent / "reported")).is_file()

@@ -24,12 +24,13 @@ from lesionforge.classifiers.contract import Arrays, Facts, FloatArray
 from lesionforge.classifiers.decision import AnyDecision
 from lesionforge.classifiers.decisions.calm import CALM
 from lesionforge.classifiers.described import DescribingClassifier
+from lesionforge.classifiers.search import TunedRate
 from lesionforge.data.hounsfield import Window
 from lesionforge.data.patches import Patches
 from lesionforge.errors import TrainingDivergedError
 from lesionforge.networks import channels_last, load_state, seeded
 from lesionforge.progress import Progress
-from lesionforge.settings import Count, Rate, Share
+from lesionforge.settings import Count, Share
 
 ENCODED_AT_ONCE = 64
 TINY = 1e-12
@@ -51,7 +52,7 @@ class AutoencoderClassifier(DescribingClassifier):
     decision: AnyDecision = field(default_factory=CALM)
     passes: Count = 150
     batch_size: Count = 100
-    learning_rate: Rate = 2e-3
+    learning_rate: TunedRate = 2e-3
     momentum: Share = 0.9
     noise: Share = 0.0  # standard deviation of what is to be removed, as a share of the input's; 0: no denoising
 

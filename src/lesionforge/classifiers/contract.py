@@ -4,9 +4,12 @@ The leak guard stands at both doors. `Classifier.fit` refuses patients that it i
 `FittedClassifier.predict_proba` and `features` refuse patients that fitting has seen, unless the caller says that it
 knows. Whatever fitting has learnt is arrays with names, so every classifier is saved the same way, without pickle:
 the arrays as safetensors, all else as JSON. `lesionforge.classifiers.saved.load` opens it.
+
+Validation patients decide three things: when fitting stops, how probabilities are calibrated, and how unlike the
+training patches a patch may be before it is refused. The last two are beside what was learnt, in a file of their own.
 """
 
-import importlib.util
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from lesionforge import registry, settings
+from lesionforge.classifiers.calibration import Calibration, CalibrationKind, calibrate, restored_calibration
+from lesionforge.classifiers.familiarity import Familiarity, learnt_from, look
 from lesionforge.data.exposure import Exposure
 from lesionforge.data.hounsfield import Window, window_named
 from lesionforge.data.patches import Patches
-from lesionforge.environment import EXTRAS
+from lesionforge.environment import check_extra
 from lesionforge.errors import LesionForgeError
 from lesionforge.networks import save_tensors
 from lesionforge.progress import SILENT, Progress
@@ -31,9 +36,10 @@ from lesionforge.storage import describe_files, digest, new_folder, write_json
 # N patches, K classes, F features.
 
 FORMAT = "lesionforge-classifier"
-VERSION = 2
+VERSION = 3
 MANIFEST = "classifier.json"
 WEIGHTS = "classifier.safetensors"
+SAFEGUARDS = "safeguards.safetensors"
 SPACING_FACTOR = 2.0  # a pixel may be so many times larger or smaller than those learnt from
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -47,6 +53,7 @@ class Classifier(ABC):
     paper: ClassVar[str]
     extra: ClassVar[str] = ""  # the optional extra of LesionForge that it needs
     window: str = "lung"
+    calibration: CalibrationKind = "none"
 
     def fit(
         self,
@@ -62,7 +69,8 @@ class Classifier(ABC):
         Parameters
         ----------
         validation
-            Other patients, real ones, for deciding when to stop. What is decided on them has seen them.
+            Other patients, real ones, for deciding when to stop, for calibrating probabilities, and for what is like
+            the training patches. What is decided on them has seen them.
         scored_on
             The patients that the result will be scored on, so that a leak is found before the work is done.
 
@@ -72,12 +80,13 @@ class Classifier(ABC):
             Training would see a patient of ``scored_on``, directly or through a generator; or ``validation``
             holds a patient of ``train``.
         LesionForgeError
-            There are fewer than two classes, unlabelled rows, or sets of different size or unit; or an optional extra
-            is not installed.
+            There are fewer than two classes, unlabelled rows, or sets of different size or unit; calibration lacks
+            validation patients of a class; or an optional extra is not installed.
         """
         self.check_installed()
         self.check_shape(train.shape)
         _check(train, validation)
+        self._check_calibration(train, validation)
         exposure = train.exposure
         if validation is not None:
             exposure.learnt.refuse(validation.exposure, doing="validation")  # a generator may be chosen on the same
@@ -86,16 +95,24 @@ class Classifier(ABC):
             exposure.refuse(scored_on.exposure, doing="fitting a classifier that will be scored")
         window = window_named(self.window, unit=train.unit)
         facts = Facts(train.classes, train.shape, window, _range(train.spacing_mm), exposure)
-        return self._fit(facts, train, validation, seed, progress)
+        fitted = self._fit(facts, train, validation, seed, progress)
+        if validation is not None:
+            fitted.safeguard(train, validation)
+        return fitted
+
+    def _check_calibration(self, train: Patches, validation: Patches | None) -> None:
+        if self.calibration != "none" and (validation is None or set(train.classes) - set(validation.classes)):
+            raise LesionForgeError(
+                f"calibration={self.calibration} needs validation patients of every class, but "
+                f"{'none came' if validation is None else f'those that came hold {validation.classes} alone'}: set "
+                "more patients aside, or calibration=none."
+            )
 
     @classmethod
     def check_installed(cls) -> None:
         """Raise LesionForgeError, with the way out, if the extra that this method needs is not installed."""
-        if cls.extra and importlib.util.find_spec(EXTRAS[cls.extra]) is None:
-            raise LesionForgeError(
-                f"{registry.name_of(cls)} needs the optional extra {cls.extra!r}, which is not installed: see "
-                "`lesionforge doctor`."
-            )
+        if cls.extra:
+            check_extra(cls.extra, needed_by=registry.name_of(cls))
 
     @abstractmethod
     def check_shape(self, shape: tuple[int, ...]) -> None:
@@ -153,6 +170,23 @@ class FittedClassifier(ABC):
         self.facts = facts
         self.history = history
         """How fitting went: a row a check, at least ``images_shown``; may be empty, and is when loaded."""
+        self.calibration: Calibration | None = None
+        self.familiarity: Familiarity | None = None
+        """What the training patches look like; None where no validation patients set the bound."""
+
+    def safeguard(self, train: Patches, validation: Patches) -> None:
+        """Calibrate probabilities and set the bound on what is like the training patches, on validation patients."""
+        if self.method.calibration != "none":
+            probability, truth = self._predict_proba(validation), self.facts.codes(validation)
+            self.calibration = calibrate(self.method.calibration, probability, truth)
+        self.familiarity = Familiarity.fit(self._described(learnt_from(train)), self._described(validation))
+
+    @property
+    def uncalibrated(self) -> "FittedClassifier":
+        """The same without its calibration."""
+        plain = copy.copy(self)
+        plain.calibration = None
+        return plain
 
     def predict_proba(self, patches: Patches, *, already_seen: bool = False) -> FloatArray:
         """Probability of each class, [N, K], in the order of ``facts.classes``.
@@ -166,7 +200,18 @@ class FittedClassifier(ABC):
             The patches have another size, unit or spacing than what was learnt from.
         """
         self._admit(patches, already_seen=already_seen)
-        return self._predict_proba(patches)
+        probability = self._predict_proba(patches)
+        return probability if self.calibration is None else self.calibration.apply(probability)
+
+    def strangeness(self, patches: Patches, *, already_seen: bool = False) -> FloatArray:
+        """How unlike the training patches each patch is, [N]: above 1 it should be refused; NaN: unknown.
+
+        Raises as `predict_proba` does.
+        """
+        self._admit(patches, already_seen=already_seen)
+        if self.familiarity is None:
+            return np.full(len(patches), np.nan)
+        return self.familiarity.strangeness(self._described(patches))
 
     def features(self, patches: Patches, *, already_seen: bool = False) -> FloatArray:
         """What the classifier decides from, [N, F]: a network's last hidden layer, or hand-crafted numbers.
@@ -180,6 +225,9 @@ class FittedClassifier(ABC):
         if not already_seen:
             self.facts.exposure.refuse(patches.exposure, doing="scoring")
         self.facts.check_fit(patches)
+
+    def _described(self, patches: Patches) -> tuple[FloatArray, ...]:
+        return self._features(patches), *look(patches, self.facts.window)
 
     @abstractmethod
     def _predict_proba(self, patches: Patches) -> FloatArray:
@@ -195,6 +243,20 @@ class FittedClassifier(ABC):
         """All that was learnt, by name: `Classifier.restored` needs no more."""
 
     @property
+    def safeguards(self) -> Arrays:
+        """What was decided on validation patients, by name: ``calibration.…`` and ``familiarity.…``."""
+        parts = {"calibration": self.calibration, "familiarity": self.familiarity}
+        found = {name: part.arrays for name, part in parts.items() if part is not None}
+        return {f"{name}.{key}": array for name, arrays in found.items() for key, array in arrays.items()}
+
+    def put_safeguards(self, arrays: Arrays) -> None:
+        """Take what `safeguards` gave; raise KeyError if it is incomplete."""
+        if own := under("calibration.", arrays):
+            self.calibration = restored_calibration(own)
+        if own := under("familiarity.", arrays):
+            self.familiarity = Familiarity.restored(own)
+
+    @property
     @abstractmethod
     def parameters(self) -> int:
         """How many numbers were learnt from the patches."""
@@ -203,7 +265,8 @@ class FittedClassifier(ABC):
         """Write the classifier to the folder ``path``: settings, exposure and what was learnt, without pickle."""
         path = Path(path)
         with new_folder(path, overwrite=overwrite) as folder:
-            save_tensors(folder / WEIGHTS, {name: torch.from_numpy(array) for name, array in self.arrays.items()})
+            for name, arrays in ((WEIGHTS, self.arrays), (SAFEGUARDS, self.safeguards)):
+                save_tensors(folder / name, {key: torch.from_numpy(array) for key, array in arrays.items()})
             manifest = {
                 "format": FORMAT,
                 "version": VERSION,
@@ -214,6 +277,11 @@ class FittedClassifier(ABC):
             }
             write_json(folder / MANIFEST, manifest | {"digest": digest(manifest)})
         return path
+
+
+def under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names begin with ``prefix``, under what is left of these."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _range(spacing_mm: FloatArray) -> tuple[tuple[float, float], ...]:

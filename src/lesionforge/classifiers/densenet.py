@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from lesionforge import registry
 from lesionforge.classifiers.layers import LAYERS, global_average
 from lesionforge.classifiers.network import NetworkClassifier
+from lesionforge.classifiers.search import TunedRate
 from lesionforge.errors import LesionForgeError
-from lesionforge.settings import Count, Rate, Widths
+from lesionforge.settings import Count, Widths
 
 # B batch, C channels, K classes
 
@@ -41,7 +42,7 @@ class DenseNetClassifier(NetworkClassifier):
     bottleneck: Count = 4  # times growth: channels between a layer's two convolutions
     compression: Count = 2  # of the channels from block to block
     first_channels: Count = 32
-    learning_rate: Rate = 1e-3
+    learning_rate: TunedRate = 1e-3
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches have the method's number of axes, and are not too small."""

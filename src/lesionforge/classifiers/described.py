@@ -5,7 +5,6 @@ files are here. Any method takes any decision (`lesionforge.classifiers.decision
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 from lesionforge import registry
-from lesionforge.classifiers.contract import Arrays, Classifier, Facts, FittedClassifier, FloatArray
+from lesionforge.classifiers.contract import Arrays, Classifier, Facts, FittedClassifier, FloatArray, under
 from lesionforge.classifiers.decision import AnyDecision, Decision, Examples
 from lesionforge.classifiers.decisions.svm import SVM
 from lesionforge.data.patches import Patches
@@ -62,7 +61,7 @@ class DescribingClassifier(Classifier):
         progress: Progress,
     ) -> "FittedDescribing":
         """Learn to decide, with what was learnt for describing."""
-        learnt, codes = _under("describe.", described), facts.codes(train)
+        learnt, codes = under("describe.", described), facts.codes(train)
         raw = _described(self, train, facts, learnt, progress)
         scaler = StandardScaler().fit(raw)
         weights = compute_sample_weight("balanced", codes) if self.class_weights else np.ones(len(codes))
@@ -98,12 +97,12 @@ class FittedDescribing(FittedClassifier):
         if len(patches) == 0:
             return np.empty((0, len(self.facts.classes)))
         standard = (self._features(patches) - self._arrays["mean"]) / self._arrays["scale"]
-        return self.method.decision.probability(_under("decide.", self._arrays), standard)
+        return self.method.decision.probability(under("decide.", self._arrays), standard)
 
     def _features(self, patches: Patches) -> FloatArray:
         if len(patches) == 0:
             return np.empty((0, len(self._arrays["mean"])))
-        return _described(self.method, patches, self.facts, _under("describe.", self._arrays))
+        return _described(self.method, patches, self.facts, under("describe.", self._arrays))
 
     def with_decision(
         self, decision: Decision, train: Patches, *, seed: int = 0, progress: Progress = SILENT
@@ -154,10 +153,6 @@ def _described(
             "patches are not: look at these patches (`lesionforge inspect`) and leave them out."
         )
     return features
-
-
-def _under(prefix: str, arrays: Arrays) -> Mapping[str, FloatArray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _joined(learning: pd.DataFrame, deciding: pd.DataFrame) -> pd.DataFrame:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from lesionforge.classifiers.contract import Arrays, FloatArray
+from lesionforge.classifiers.search import TunedRate
 from lesionforge.errors import TrainingDivergedError
 from lesionforge.networks import load_state
-from lesionforge.settings import Count, Rate, Widths
+from lesionforge.settings import Count, Widths
 
 # N rows, F inputs, K classes.
 
@@ -27,7 +28,7 @@ class FeedForward:
 
     widths: Widths = (128, 32)
     batch_size: Count = 100
-    learning_rate: Rate = 1e-3
+    learning_rate: TunedRate = 1e-3
     momentum: float = 0.9
     weight_decay: float = 1e-4
 

@@ -128,7 +128,7 @@ class _Fitting:
     ) -> None:
         self.method, self.network = method, network
         self.inputs, self.targets, self.masks = inputs, targets, masks
-        self.device = _device_of(network)
+        self.device = device_of(network)
         self.batches_an_epoch = -(-len(inputs) // method.batch_size)
         self.patience = method.patience_images or method.patience_epochs * len(inputs)
         counts = torch.bincount(targets).clamp(min=1)
@@ -264,9 +264,10 @@ def tensor_of(patches: Patches, window: Window) -> Tensor:
 def logits_of(network: nn.Module, inputs: Tensor) -> Tensor:
     """What the network says, [N, 1, *shape] → [N, K], so many at once that memory holds them."""
     network.eval()
-    device, together = _device_of(network), max(1, PREDICT_PIXELS // math.prod(inputs.shape[1:]))
+    device, together = device_of(network), max(1, PREDICT_PIXELS // math.prod(inputs.shape[1:]))
     return torch.cat([network(batch.to(device)).cpu() for batch in torch.split(inputs, together)])
 
 
-def _device_of(network: nn.Module) -> torch.device:
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network computes."""
     return next(network.parameters()).device

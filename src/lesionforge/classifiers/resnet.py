@@ -101,8 +101,11 @@ class Block(nn.Module):
             self.add_module(f"bn{number}", layers.norm(after))
         self.relu = nn.ReLU(inplace=True)
         same = stride == 1 and channels == out
+        # Pixels are left out before a convolution of one pixel and not by it: the same, but PyTorch's CPU build crashes
+        # in the gradient of a strided one with fewer than 16 channels.
+        self.kept = (..., *[slice(None, None, stride)] * axes)
         self.downsample = (
-            None if same else nn.Sequential(layers.convolution(channels, out, 1, stride, bias=False), layers.norm(out))
+            None if same else nn.Sequential(layers.convolution(channels, out, 1, bias=False), layers.norm(out))
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -112,4 +115,4 @@ class Block(nn.Module):
             made = self.get_submodule(f"bn{number}")(self.get_submodule(f"conv{number}")(made))
             if number < self.convolutions:
                 made = self.relu(made)
-        return self.relu(made + (maps if self.downsample is None else self.downsample(maps)))  # type: ignore[no-any-return]
+        return self.relu(made + (maps if self.downsample is None else self.downsample(maps[self.kept])))  # type: ignore[no-any-return]

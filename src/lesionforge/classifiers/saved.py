@@ -6,7 +6,17 @@ from typing import Any
 
 from lesionforge import registry, settings
 from lesionforge.classifiers import methods
-from lesionforge.classifiers.contract import FORMAT, MANIFEST, VERSION, WEIGHTS, Classifier, Facts, FittedClassifier
+from lesionforge.classifiers.contract import (
+    FORMAT,
+    MANIFEST,
+    SAFEGUARDS,
+    VERSION,
+    WEIGHTS,
+    Arrays,
+    Classifier,
+    Facts,
+    FittedClassifier,
+)
 from lesionforge.data.exposure import Exposure
 from lesionforge.data.hounsfield import Window
 from lesionforge.errors import StorageError
@@ -31,9 +41,15 @@ def load(path: Path | str) -> FittedClassifier:
         facts = _facts(manifest["facts"])
         method_class = registry.class_named(methods, manifest["method"], Classifier)  # type: ignore[type-abstract]
         method = settings.from_json(method_class, manifest["settings"])
+        fitted = method.restored(facts, _arrays(path / WEIGHTS))
+        fitted.put_safeguards(_arrays(path / SAFEGUARDS))
     except (KeyError, TypeError) as error:
         raise StorageError(f"{path / MANIFEST} is incomplete ({error!r}): fit it again.") from error
-    return method.restored(facts, {name: array.numpy() for name, array in load_tensors(path / WEIGHTS).items()})
+    return fitted
+
+
+def _arrays(path: Path) -> Arrays:
+    return {name: array.numpy() for name, array in load_tensors(path).items()}
 
 
 def _facts(value: Mapping[str, Any]) -> Facts:

@@ -56,18 +56,25 @@ def classify(
     folds: Annotated[int, typer.Option(min=2)] = 3,
     size: Annotated[int, typer.Option(help="Crop to so many pixels; 0: as they are.")] = 0,
     window: Window = "lung",
+    tune: Annotated[
+        int, typer.Option(min=0, help="Search settings on each fold's training patients, in so many trials.")
+    ] = 0,
     seed: Seed = 0,
     set_: Set = [],  # noqa: B006
 ) -> None:
-    """Cross-validate a classifier by patient, without and with a given synthetic set, and report.
+    """Cross-validate a classifier by patient, without and with a given synthetic set, report, and leave a model.
 
-    The synthetic set's generators must not have seen these patients; `experiment` trains one for each fold.
+    The synthetic set's generators must not have seen these patients; `experiment` trains one for each fold. The model
+    (RUN/model, for `predict`, `export` and `serve-model`) is all folds' classifiers together, of the last regime.
+    Probabilities are calibrated on validation patients; --set calibration=none leaves them as the method gives them.
 
     Example: lesionforge classify small_cnn lung.patches --out runs/small_cnn --set max_images=60000
     """
     from lesionforge import registry, settings
     from lesionforge.classifiers import methods
     from lesionforge.classifiers.contract import Classifier
+    from lesionforge.classifiers.tuning import TuningPlan
+    from lesionforge.cli.use import release
     from lesionforge.data import patches_file
     from lesionforge.experiments.experiment import Experiment, Regime
 
@@ -76,8 +83,9 @@ def classify(
     described = Experiment(
         protocol="classify",
         title=f"{method}, cross-validated",
-        classifier=settings.with_overrides(kind(window=window), set_),
+        classifier=settings.with_overrides(kind(window=window, calibration="temperature_and_bias"), set_),
         regimes=(Regime("raw"), *([Regime("raw+given", given=True)] if synthetic else [])),
+        tuning=TuningPlan(trials=tune),
         size=size or min(real.shape),
         window=window,
         folds=folds,
@@ -85,6 +93,7 @@ def classify(
     )
     given = patches_file.load(synthetic) if synthetic else None
     _run_and_report(described, real, out, data=patches.name, given=given)
+    typer.echo(release(out, described))
 
 
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]) -> None:
@@ -92,9 +101,10 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
 
     Example: lesionforge report runs/demo
     """
+    from lesionforge.report.assessment_page import is_assessment, write_assessment_report
     from lesionforge.report.page import write_report
 
-    typer.echo(write_report(run))
+    typer.echo(write_assessment_report(run) if is_assessment(run) else write_report(run))
 
 
 def _run_and_report(

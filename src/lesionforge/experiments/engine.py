@@ -13,12 +13,13 @@ A run's folder (`report` makes a page of it):
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import sklearn.metrics
 
 from lesionforge import registry, settings
@@ -27,7 +28,7 @@ from lesionforge.data.patches import Patches
 from lesionforge.data.splits import repeated_kfold
 from lesionforge.errors import StorageError
 from lesionforge.evaluation.predictions import Predictions, concatenate
-from lesionforge.evaluation.statistics import comparison_table
+from lesionforge.evaluation.statistics import compare, comparison_table
 from lesionforge.evaluation.tables import (
     confusion_table_by_regime,
     prediction_table_by_regime,
@@ -35,7 +36,7 @@ from lesionforge.evaluation.tables import (
 )
 from lesionforge.experiments import preconditions
 from lesionforge.experiments.experiment import Experiment
-from lesionforge.experiments.fold import Fold, summary
+from lesionforge.experiments.fold import UNCALIBRATED, Fold, summary
 from lesionforge.experiments.tasks import Tasks, write_table
 from lesionforge.networks import choose_device, thread_share
 from lesionforge.progress import SILENT, Progress
@@ -149,6 +150,8 @@ class _Engine:
         if experiment.needs_generators:
             train = [partial(fold.do_generator, labels) for fold in folds for labels in fold.generated]
             self.do(train, workers)
+        if experiment.tuning.trials:
+            self.do([fold.do_tuning for fold in folds], workers)
         fit = [partial(fold.do_classifier, regime) for fold in folds for regime in experiment.regimes]
         self.do(fit, workers)
 
@@ -158,12 +161,26 @@ class _Engine:
         with side_by_side(workers, begin=thread_share(workers)) as pool:
             pool.do(tasks, progress=self.progress)
 
-    def predictions(self) -> dict[str, Predictions]:
+    def predictions(self, name: str = "predictions.csv") -> dict[str, Predictions]:
         """Each regime's predictions, over all folds."""
         return {
-            regime.name: concatenate([Predictions.from_table(fold.predictions(regime)) for fold in self.folds])
+            regime.name: concatenate([Predictions.from_table(fold.predictions(regime, name)) for fold in self.folds])
             for regime in self.experiment.regimes
         }
+
+    def calibration(self, regimes: dict[str, Predictions]) -> pd.DataFrame:
+        """Compare each regime's calibrated predictions with what they were before, in how far they can be believed."""
+        before = self.predictions(UNCALIBRATED)
+        return pd.DataFrame(
+            [
+                {
+                    "regime": name,
+                    **asdict(compare(before[name], regimes[name], metric=metric, seed=self.experiment.seed)),
+                }
+                for name in regimes
+                for metric in ("brier_error", "calibration_error")
+            ]
+        )
 
     def write_tables(self) -> None:
         """Score every regime, compare each with the one before, and collect the curves."""
@@ -172,6 +189,11 @@ class _Engine:
         write_table(tables / "scores.csv", score_table_by_regime(regimes, seed=seed))
         write_table(tables / "confusion.csv", confusion_table_by_regime(regimes))
         write_table(tables / "classifier_training.csv", self.tasks.tables("classifiers", "training.csv"))
+        write_table(tables / "strangeness.csv", self.tasks.tables("classifiers", "strangeness.csv"))
+        if self.experiment.classifier.calibration != "none":
+            write_table(tables / "calibration.csv", self.calibration(regimes))
+        if self.experiment.tuning.trials:
+            write_table(tables / "tuning.csv", self.tasks.tables("tuning", "trials.csv"))
         if self.experiment.needs_generators:
             write_table(tables / "gan_training.csv", self.tasks.tables("generators", "training.csv"))
         if len(regimes) > 1:

@@ -8,6 +8,7 @@ behind its training data has seen.
 from dataclasses import dataclass
 
 from lesionforge.classifiers.contract import Classifier
+from lesionforge.classifiers.tuning import TuningPlan
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.generators.state import TrainingPlan
@@ -35,6 +36,7 @@ class Experiment:
     title: str
     classifier: Classifier
     regimes: tuple[Regime, ...]
+    tuning: TuningPlan = TuningPlan()  # of the classifier, on each fold's real training patches
     generator: GenerativeMethod | None = None
     generator_training: TrainingPlan = TrainingPlan()  # of each generator: one for a class, or one for all
     generator_patches: CountOrZero = 0  # classically augmented patches of each class that generators learn from

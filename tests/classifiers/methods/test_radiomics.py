@@ -3,7 +3,6 @@ import importlib.util
 import numpy as np
 import pytest
 
-from lesionforge.classifiers.methods import radiomics as file
 from lesionforge.classifiers.methods.radiomics import Radiomics
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError
@@ -71,14 +70,6 @@ def test_without_a_mask_the_lesion_is_grown_from_the_centre(depth, facts_of):
     np.testing.assert_array_equal(found, of_empty)
     median = names.index("firstorder_Median")
     np.testing.assert_allclose(found[:, median], expected[:, median], atol=30)
-
-
-def test_the_grown_mask_is_the_lesion():
-    volume = nodules(2).images[1][None]
-    mask = file._grown(volume, (1.0, 1.0, 1.0), "HU")
-    truth = nodules(2).masks[1][None]
-    assert mask.shape == truth.shape
-    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.8
 
 
 @installed

@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression
 
 from lesionforge.classifiers.contract import Arrays, FloatArray
 from lesionforge.classifiers.decision import Decision, Examples, cross_entropy
+from lesionforge.classifiers.search import TunedCost
 from lesionforge.progress import Progress
-from lesionforge.settings import Count, Rate
+from lesionforge.settings import Count
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Logistic(Decision):
     """scikit-learn's, with its default L2 penalty."""
 
     name: Literal["logistic"] = "logistic"
-    cost: Rate = 1.0  # scikit-learn's C: how dear errors are beside large coefficients
+    cost: TunedCost = 1.0  # scikit-learn's C: how dear errors are beside large coefficients
     iterations: Count = 10_000
 
     def fit(self, examples: Examples, *, seed: int, progress: Progress) -> tuple[Arrays, pd.DataFrame]:

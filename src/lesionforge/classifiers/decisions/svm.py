@@ -7,7 +7,7 @@ alike. Of several classes each has a machine against the rest, and the logistic 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,12 @@ from sklearn.svm import SVC
 from lesionforge.classifiers.contract import Arrays, FloatArray
 from lesionforge.classifiers.decision import Decision, Examples, cross_entropy
 from lesionforge.classifiers.decisions.logistic import logistic
+from lesionforge.classifiers.search import AnyOf, TunedCost
 from lesionforge.data.patches import Patches
 from lesionforge.data.splits import stratified_kfold
 from lesionforge.errors import LesionForgeError
 from lesionforge.progress import Progress
-from lesionforge.settings import Count, Rate
+from lesionforge.settings import Count
 
 Rows = NDArray[np.int64]
 
@@ -33,8 +34,8 @@ class SVM(Decision):
     """scikit-learn's, with the width of its radial kernel set to the spread of the features."""
 
     name: Literal["svm"] = "svm"
-    kernel: Literal["rbf", "linear"] = "rbf"
-    cost: Rate = 1.0  # C: how dear rows on the wrong side are beside a narrow margin
+    kernel: Annotated[Literal["rbf", "linear"], AnyOf()] = "rbf"
+    cost: TunedCost = 1.0  # C: how dear rows on the wrong side are beside a narrow margin
     calibration_folds: Count = 5  # fewer where a class has fewer patients
 
     def fit(self, examples: Examples, *, seed: int, progress: Progress) -> tuple[Arrays, pd.DataFrame]:

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from lesionforge.classifiers.network import NetworkClassifier
+from lesionforge.classifiers.search import TunedDecay, TunedRate
 from lesionforge.errors import LesionForgeError
-from lesionforge.settings import Count, Odd, Rate, Share
+from lesionforge.settings import Count, Odd
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class CalmCNN(NetworkClassifier):
     epochs: Count = 150
     channels: Count = 50
     kernels: tuple[Odd, ...] = (5, 3, 3)
-    learning_rate: Rate = 1e-3
-    weight_decay: Share = 1e-4
+    learning_rate: TunedRate = 1e-3
+    weight_decay: TunedDecay = 1e-4
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are 2-D, and large enough for every pooling."""

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from lesionforge.classifiers.network import MeanImage, NetworkClassifier
+from lesionforge.classifiers.search import TunedDropout, TunedRate
 from lesionforge.errors import LesionForgeError
-from lesionforge.settings import Count, Odd, Rate, Share, Widths
+from lesionforge.settings import Count, Odd, Share, Widths
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class LesionCNN(NetworkClassifier):
     channels: Widths = (64, 64, 64)
     kernel: Odd = 5
     dense: Count = 256
-    dropout: Share = 0.5
-    learning_rate: Rate = 1e-3
+    dropout: TunedDropout = 0.5
+    learning_rate: TunedRate = 1e-3
     momentum: Share = 0.9
 
     def check_shape(self, shape: tuple[int, ...]) -> None:

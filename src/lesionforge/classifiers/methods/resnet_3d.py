@@ -27,8 +27,9 @@ from lesionforge.classifiers.layers import Colours
 from lesionforge.classifiers.network import LabelledBatch, NetworkClassifier
 from lesionforge.classifiers.pretrained import NONE, put_in, read_weights
 from lesionforge.classifiers.resnet import PLANS, ResNet
+from lesionforge.classifiers.search import TunedDecay, TunedRate
 from lesionforge.errors import LesionForgeError
-from lesionforge.settings import Count, Rate, Share
+from lesionforge.settings import Count, Share
 
 VIDEO_MEAN, VIDEO_SD = (114.7748 / 255, 107.7354 / 255, 99.4750 / 255), (1 / 255, 1 / 255, 1 / 255)
 SMALLEST = 8  # pixels along each axis
@@ -49,9 +50,9 @@ class ResNet3D(NetworkClassifier):
     channels: Literal[1, 3] = 3  # that the network is shown: 3 as for video, 1 as for MedicalNet
     width: Count = 64  # after the first convolution; of the published weights, 64
     crop: Share = 0.2  # the most that a random crop takes away of each axis; 0: none
-    learning_rate: Rate = 1e-3
+    learning_rate: TunedRate = 1e-3
     momentum: Share = 0.9
-    weight_decay: Share = 1e-3
+    weight_decay: TunedDecay = 1e-3
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are 3-D, and not too small."""

@@ -14,8 +14,9 @@ from torch import nn
 
 from lesionforge.classifiers.network import NetworkClassifier
 from lesionforge.classifiers.resnet import PLANS, ResNet
+from lesionforge.classifiers.search import TunedRate
 from lesionforge.errors import LesionForgeError
-from lesionforge.settings import Count, Rate
+from lesionforge.settings import Count
 
 SMALLEST = 16  # pixels along a side
 
@@ -30,7 +31,7 @@ class ResNetCAD(NetworkClassifier):
     epochs: Count = 50
     network: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet18"
     width: Count = 64  # channels after the first convolution
-    learning_rate: Rate = 1e-4
+    learning_rate: TunedRate = 1e-4
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are 2-D, and not too small."""

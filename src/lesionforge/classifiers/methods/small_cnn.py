@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from lesionforge.classifiers.network import NetworkClassifier
+from lesionforge.classifiers.search import TunedDropout, TunedRate
 from lesionforge.errors import LesionForgeError
-from lesionforge.settings import Count, Rate, Share, Widths
+from lesionforge.settings import Count, Widths
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class SmallCNN(NetworkClassifier):
     batch_size: Count = 128
     epochs: Count = 500
     channels: Widths = (32, 32, 48, 64)
-    dropout: Share = 0.25
-    learning_rate: Rate = 1e-3
+    dropout: TunedDropout = 0.25
+    learning_rate: TunedRate = 1e-3
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are 2-D, and large enough for every pooling."""

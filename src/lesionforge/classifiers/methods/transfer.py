@@ -24,9 +24,10 @@ from lesionforge.classifiers.mobilenet import MobileNetV2
 from lesionforge.classifiers.network import NetworkClassifier
 from lesionforge.classifiers.pretrained import NONE, imagenet_weights, put_in, read_weights
 from lesionforge.classifiers.resnet import PLANS, ResNet
+from lesionforge.classifiers.search import TunedRate
 from lesionforge.classifiers.vgg import VGG16
 from lesionforge.errors import LesionForgeError
-from lesionforge.settings import Count, CountOrZero, Rate
+from lesionforge.settings import Count, CountOrZero
 
 IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BACKBONES: dict[str, Callable[[int], nn.Module]] = {
@@ -55,7 +56,7 @@ class Transfer(NetworkClassifier):
     pretrained: str = "imagenet"  # downloaded if it is not in torch's cache; or a file of weights; or "none"
     partly: bool = False  # take what fits of a file
     frozen_images: CountOrZero = 0  # shown before anything but the new dense layer learns
-    learning_rate: Rate = 1e-3
+    learning_rate: TunedRate = 1e-3
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Patches are 2-D, and large enough for five halvings."""
