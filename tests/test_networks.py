@@ -1,4 +1,5 @@
 import errno
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.networks import (
     choose_device,
     derived_seed,
+    listening,
     load_state,
     load_tensors,
     parameter_count,
@@ -93,3 +95,27 @@ def test_a_full_disk_keeps_its_number():
     with pytest.raises(OSError, match="No space") as error:
         save_tensors(Path("/dev/full"), {"a": torch.zeros(9)})
     assert error.value.errno == errno.ENOSPC
+
+
+def test_one_listens_to_its_own_thread_alone():
+    layer, heard = nn.Linear(2, 3), []
+    rows = {number: torch.ones(number, 2) for number in (1, 2)}
+
+    def listen(number):
+        mine = []
+        with listening([layer], lambda _layer, inputs, output: mine.append((len(inputs[0]), len(output)))):
+            both.wait()
+            for _ in range(50):
+                layer(rows[number])
+            both.wait()
+        heard.append((number, set(mine), len(mine)))
+
+    both = threading.Barrier(2)
+    threads = [threading.Thread(target=listen, args=(number,)) for number in rows]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(heard) == [(1, {(1, 1)}, 50), (2, {(2, 2)}, 50)]
+    layer(rows[1])  # no one listens any more
+    assert len(heard) == 2

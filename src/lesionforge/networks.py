@@ -1,11 +1,12 @@
 """What every network needs: a device, a seed, a count of its parameters, and files without pickle."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -52,6 +53,28 @@ def seeded(*parts: object) -> Iterator[None]:
 
 
 N = TypeVar("N", bound=nn.Module)
+
+
+@contextmanager
+def listening(
+    modules: Iterable[nn.Module], note: Callable[[nn.Module, tuple[Tensor, ...], Any], None]
+) -> Iterator[None]:
+    """Inside the block, ``note(module, inputs, output)`` after each forward pass of modules in this very thread.
+
+    Hooks are the network's, and so heard in all threads that use it at the same time.
+    """
+    here = threading.get_ident()
+
+    def own(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        if threading.get_ident() == here:
+            note(module, inputs, output)
+
+    hooks = [module.register_forward_hook(own) for module in modules]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def channels_last(network: N) -> N:

@@ -23,7 +23,7 @@ from lesionforge.classifiers.contract import Arrays, Classifier, Facts, FittedCl
 from lesionforge.data.hounsfield import Window
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, TrainingDivergedError
-from lesionforge.networks import channels_last, choose_device, load_state, parameter_count, seeded
+from lesionforge.networks import channels_last, choose_device, listening, load_state, parameter_count, seeded
 from lesionforge.progress import Progress
 from lesionforge.settings import Count, CountOrZero
 
@@ -230,11 +230,8 @@ class FittedNetwork(FittedClassifier):
     def _features(self, patches: Patches) -> FloatArray:
         last = [module for module in self.network.modules() if isinstance(module, nn.Linear)][-1]
         seen: list[Tensor] = []
-        hook = last.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0].cpu()))
-        try:
+        with listening([last], lambda _layer, inputs, _output: seen.append(inputs[0].cpu())):
             logits_of(self.network, tensor_of(patches, self.facts.window))
-        finally:
-            hook.remove()
         return torch.cat(seen).double().numpy()
 
     @property

@@ -103,7 +103,7 @@ class Block(nn.Module):
         same = stride == 1 and channels == out
         # Pixels are left out before a convolution of one pixel and not by it: the same, but PyTorch's CPU build crashes
         # in the gradient of a strided one with fewer than 16 channels.
-        self.kept = (..., *[slice(None, None, stride)] * axes)
+        self.kept = (slice(None), slice(None), *[slice(None, None, stride)] * axes)
         self.downsample = (
             None if same else nn.Sequential(layers.convolution(channels, out, 1, bias=False), layers.norm(out))
         )

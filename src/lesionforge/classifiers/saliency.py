@@ -29,6 +29,7 @@ from lesionforge.classifiers.network import FittedNetwork, device_of, tensor_of
 from lesionforge.data.hounsfield import Window
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError
+from lesionforge.networks import listening
 
 UPSAMPLING = {2: "bilinear", 3: "trilinear"}  # by number of axes
 MOST_DRAWN = 16  # patches on one picture
@@ -67,17 +68,12 @@ def grad_cam(network: nn.Module, inputs: Tensor, code: int) -> Tensor:
             maps.append((output, isinstance(module, (nn.Conv2d, nn.Conv3d))))
 
     leaves = [module for module in network.modules() if not any(True for _ in module.children())]
-    hooks = [leaf.register_forward_hook(keep) for leaf in leaves]
-    try:
-        with torch.enable_grad():
-            logits = network.eval()(inputs.detach().requires_grad_(True))
-            others = (logits.sum(dim=1) - logits[:, code]) / (logits.shape[1] - 1)
-            score = (logits[:, code] - others).sum()
-            outputs = [output for output, _ in maps]
-            gradients = torch.autograd.grad(score, outputs, allow_unused=True) if outputs else ()
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with listening(leaves, keep), torch.enable_grad():
+        logits = network.eval()(inputs.detach().requires_grad_(True))
+        others = (logits.sum(dim=1) - logits[:, code]) / (logits.shape[1] - 1)
+        score = (logits[:, code] - others).sum()
+        outputs = [output for output, _ in maps]
+        gradients = torch.autograd.grad(score, outputs, allow_unused=True) if outputs else ()
     used = [(output, slope, conv) for (output, conv), slope in zip(maps, gradients, strict=True) if slope is not None]
     sizes = [output.shape[2:] for output, _, convolution in used if convolution]
     if not sizes:

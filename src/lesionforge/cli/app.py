@@ -13,7 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from lesionforge import __version__
-from lesionforge.cli import about, data, experiments, generators, inspection
+from lesionforge.cli import about, data, experiments, generators, insertion, inspection, use
+from lesionforge.cli.evaluate import evaluate
 from lesionforge.cli.latent import latent
 from lesionforge.cli.options import INVOCATION
 from lesionforge.errors import LesionForgeError
@@ -37,7 +38,12 @@ VERBS = (
     inspection.annotate,
     generators.train,
     generators.sample,
+    insertion.insert,
+    insertion.populate,
     experiments.classify,
+    use.predict,
+    use.export,
+    use.serve_model,
     experiments.experiment,
     experiments.report,
     about.methods,
@@ -102,3 +108,4 @@ def options(
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(latent, name="latent")
+app.add_typer(evaluate, name="evaluate")

@@ -21,7 +21,11 @@ def demo(out: Run = Path("runs/demo"), patients: Annotated[int, typer.Option(min
 
     INVOCATION.progress.say(f"computing a CT phantom of {patients} patients")
     patches = phantom_patches("lung", patients=patients, seed=seed, difficulty=DEMO_DIFFICULTY)
-    _run_and_report(usefulness.smoke("lung"), patches, out, data=f"CT phantom, lung, {patients} patients", phantom=True)
+    typer.echo(
+        _run_and_report(
+            usefulness.smoke("lung"), patches, out, data=f"CT phantom, lung, {patients} patients", phantom=True
+        )
+    )
 
 
 def experiment(
@@ -45,7 +49,7 @@ def experiment(
     if scale not in scales:
         raise LesionForgeError(f"{protocol} has no scale {scale!r}{settings.nearest(scale, scales)}")
     described = settings.with_overrides(scales[scale](window, generator), set_)
-    _run_and_report(described, patches_file.load(data), out, data=data.name)
+    typer.echo(_run_and_report(described, patches_file.load(data), out, data=data.name))
 
 
 def classify(
@@ -92,8 +96,9 @@ def classify(
         seed=seed,
     )
     given = patches_file.load(synthetic) if synthetic else None
-    _run_and_report(described, real, out, data=patches.name, given=given)
+    page = _run_and_report(described, real, out, data=patches.name, given=given)
     typer.echo(release(out, described))
+    typer.echo(page)
 
 
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]) -> None:
@@ -109,7 +114,7 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
 
 def _run_and_report(
     described: Any, patches: Any, out: Path, *, data: str, phantom: bool = False, given: Any = None
-) -> None:
+) -> Path:
     import torch
 
     from lesionforge.experiments.engine import Source, run
@@ -118,4 +123,4 @@ def _run_and_report(
     source = Source(data, phantom=phantom, command=INVOCATION.command)
     workers = min(described.folds * described.repeats, torch.get_num_threads())
     run(described, patches, out, source=source, given=given, workers=workers, progress=INVOCATION.progress)
-    typer.echo(write_report(out))
+    return write_report(out)

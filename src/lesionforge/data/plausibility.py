@@ -35,6 +35,7 @@ BACKGROUND = 0.25  # of a patch's pixels, those least like its lesion, taken for
 RAYS = 32
 COUNTED = 1 / 3  # the quantile of the rays that is the lesion's radius
 STEP_PIXELS = 0.5
+REGION_REACH = 1.5  # radii around the lesion's middle that may still be lesion, where it is long
 
 # A generator nears the ends of its window and seldom reaches them, while real patches are clipped there.
 INTENSITY_TOLERANCE = 0.02  # of the window's width
@@ -90,7 +91,7 @@ def measure(images: Array, *, brighter: bool) -> dict[str, Floats]:
     near the patch's centre. Where there is no lesion, that place is noise, and what is found there is small.
     """
     pixels = images.reshape(len(images), -1)
-    middle, diameter = _lesions(_blurred(images) * (1 if brighter else -1))
+    middle, diameter, _, _ = _lesions(_blurred(images) * (1 if brighter else -1))
     return {
         "minimum": pixels.min(axis=1).astype(np.float64),
         "mean": pixels.mean(axis=1, dtype=np.float64),
@@ -98,6 +99,27 @@ def measure(images: Array, *, brighter: bool) -> dict[str, Floats]:
         "lesion": middle if brighter else -middle,
         "lesion_diameter_px": diameter,
     }
+
+
+def lesion_regions(images: Array, *, brighter: bool) -> NDArray[np.uint8]:
+    """Mask of each patch's lesion without anyone having drawn it, [N, *shape] → the same, 0 and 1.
+
+    All that hangs together with the lesion's middle and is nearer to it in intensity than to the background, but no
+    further away than `REGION_REACH` times what the callipers say. Where there is no lesion, a few pixels of noise.
+    """
+    masks = np.zeros(images.shape, dtype=np.uint8)
+    together = max(1, PIXELS_AT_ONCE // math.prod(images.shape[1:]))
+    places = np.indices(images.shape[1:])
+    for start in range(0, len(images), together):
+        bright = _blurred(images[start : start + together]) * (1 if brighter else -1)
+        _, diameter, edge, middle = _lesions(bright)
+        for mask, picture, limit, level, centre in zip(
+            masks[start : start + together], bright, REGION_REACH * diameter / 2, edge, middle.T, strict=True
+        ):
+            away = np.linalg.norm(places - centre.reshape(-1, *[1] * picture.ndim), axis=0)
+            parts, _ = ndimage.label((picture > level) & (away <= max(limit, 1)))
+            mask[:] = (parts == parts[tuple(centre)]) & (parts > 0)
+    return masks
 
 
 def _parts(patches: Patches, rows: NDArray[np.intp], window: Window) -> Iterator[Array]:
@@ -120,8 +142,8 @@ def _contrast(images: Array) -> NDArray[np.float32]:
     return contrast
 
 
-def _lesions(bright: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Intensity in the middle and diameter in pixels, [N] each, of lesions brighter than their surroundings."""
+def _lesions(bright: NDArray[np.float32]) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
+    """Of lesions brighter than their surroundings: level in the middle, diameter, level at the edge, middle [A, N]."""
     shape = bright.shape[1:]
     flat = bright.reshape(len(bright), -1)
     places = np.indices(shape).reshape(len(shape), -1)
@@ -131,7 +153,7 @@ def _lesions(bright: NDArray[np.float32]) -> tuple[Floats, Floats]:
     level = np.take_along_axis(flat, middle[:, None], axis=1)[:, 0].astype(np.float64)
     edge = (level + np.quantile(flat, BACKGROUND, axis=1)) / 2
     lengths = _rays(bright, edge, places[:, middle])
-    return level, 2 * np.quantile(lengths, COUNTED, axis=1)
+    return level, 2 * np.quantile(lengths, COUNTED, axis=1), edge, places[:, middle]
 
 
 def _rays(bright: NDArray[np.float32], edge: Floats, start: NDArray[np.intp]) -> Floats:

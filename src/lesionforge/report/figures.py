@@ -45,7 +45,7 @@ Panels = NDArray[np.object_]
 P = ParamSpec("P")
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw in the house style, and leave matplotlib's settings as they were."""
 
     @wraps(draw)
@@ -56,12 +56,12 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return wrapper
 
 
-@_styled
+@styled
 def score_intervals(scores: pd.DataFrame) -> Figure:
     """Estimate and interval of each regime, one panel for each score of all classes together; errors are left out."""
     metrics = [metric for metric in scores["metric"].unique() if "[" not in metric and not less_is_better(metric)]
     regimes = list(scores["regime"].unique())
-    figure, panels = _grid(1, len(metrics), height=0.75 + 0.28 * len(regimes), share=True)
+    figure, panels = grid(1, len(metrics), height=0.75 + 0.28 * len(regimes), share=True)
     for axes, metric in zip(panels[0], metrics, strict=True):
         rows = scores[scores["metric"] == metric].set_index("regime").loc[regimes]
         for place, (colour, (_, row)) in enumerate(zip(cycle(COLOURS), rows.iterrows(), strict=False)):
@@ -76,10 +76,10 @@ def score_intervals(scores: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def roc_curves(bands: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     """ROC curves with bands (`lesionforge.evaluation.roc.roc_band`) by positive class, then by regime."""
-    figure, panels = _grid(1, len(bands), height=3.4 if len(bands) == 1 else 2.9, widest=3.6)
+    figure, panels = grid(1, len(bands), height=3.4 if len(bands) == 1 else 2.9, widest=3.6)
     for axes, (positive, by_regime) in zip(panels[0], bands.items(), strict=True):
         axes.plot([0, 1], [0, 1], color="0.75", linewidth=0.8)
         for (regime, band), colour, dash in zip(by_regime.items(), cycle(COLOURS), cycle(DASHES), strict=False):
@@ -93,12 +93,12 @@ def roc_curves(bands: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def confusion_matrices(confusion: pd.DataFrame) -> Figure:
     """Counts by true and predicted class, one panel for each regime, shaded by share of the true class."""
     regimes = list(confusion["regime"].unique())
     classes = list(confusion["truth"].unique())
-    figure, panels = _grid(1, len(regimes), height=0.9 + min(1.9, 0.65 * len(classes)), widest=2.6)
+    figure, panels = grid(1, len(regimes), height=0.9 + min(1.9, 0.65 * len(classes)), widest=2.6)
     for axes, regime in zip(panels[0], regimes, strict=True):
         rows = confusion[confusion["regime"] == regime]
         counts = rows.pivot_table(index="truth", columns="predicted", values="count").loc[classes, classes].to_numpy()
@@ -118,14 +118,14 @@ def confusion_matrices(confusion: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def training_curves(table: pd.DataFrame, *, along: str, across: str, groups: Sequence[str]) -> Figure:
     """Each term of training against the column ``along``, a thin line for each fold of each repeat.
 
     A row of panels for each term, a column for each of ``groups``, the values of the column ``across``.
     """
     terms = list(table["term"].unique())
-    figure, panels = _grid(len(terms), len(groups), height=0.5 + 1.4 * len(terms), share=True)
+    figure, panels = grid(len(terms), len(groups), height=0.5 + 1.4 * len(terms), share=True)
     for panels_of_term, term in zip(panels, terms, strict=True):
         for axes, group, colour in zip(panels_of_term, groups, cycle(COLOURS), strict=False):
             rows = table[(table["term"] == term) & (table[across] == group)]
@@ -142,7 +142,7 @@ def training_curves(table: pd.DataFrame, *, along: str, across: str, groups: Seq
     return figure
 
 
-@_styled
+@styled
 def plate(images: NDArray[np.floating], *, heading: str, synthetic: bool) -> Figure:
     """Images [n, y, x] in [0, 1] under a heading, which has another colour where they are synthetic."""
     count, height, width = images.shape
@@ -162,7 +162,7 @@ def plate(images: NDArray[np.floating], *, heading: str, synthetic: bool) -> Fig
     return figure
 
 
-def _grid(
+def grid(
     rows: int, columns: int, *, height: float, widest: float = PAGE_INCHES, share: bool = False
 ) -> tuple[Figure, Panels]:
     """Return a figure of the page's width, or less if its panels would be wider than ``widest`` inches."""

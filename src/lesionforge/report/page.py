@@ -48,7 +48,7 @@ def write_report(run: Path | str) -> Path:
     """
     finished = FinishedRun.read(Path(run))
     try:
-        page = _template().render(
+        page = template("page.html.j2").render(
             config=finished.config,
             provenance=finished.provenance,
             unmade=finished.unmade,
@@ -71,7 +71,8 @@ def write_report(run: Path | str) -> Path:
     return path
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A page's template, which complains of what it is not given."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -85,7 +86,7 @@ def _template() -> jinja2.Template:
         "duration": _duration,
         "words": lambda name: str(name).replace("_", " "),
     }
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 def _pictures(run: FinishedRun) -> Iterator[Picture]:
@@ -94,17 +95,17 @@ def _pictures(run: FinishedRun) -> Iterator[Picture]:
     metric = run.config["metric"]
     main = tables["scores"][tables["scores"]["metric"] == metric]
     named = ", ".join(f"{row.regime} {_score(row.estimate)}" for row in main.itertuples())
-    yield _save(
+    yield save_picture(
         folder / "scores.svg",
         figures.score_intervals(tables["scores"]),
         f"Scores of each regime with 95 % intervals; {metric_title(metric)}: {named}.",
     )
-    yield _save(
+    yield save_picture(
         folder / "roc.svg",
         figures.roc_curves(_roc_bands(run.regimes)),
         f"ROC curves of {', '.join(run.regimes)}, with bands; {metric_title(metric)}: {named}.",
     )
-    yield _save(
+    yield save_picture(
         folder / "confusion.svg",
         figures.confusion_matrices(tables["confusion"]),
         f"Confusion matrices of {', '.join(run.regimes)}; the counts are in tables/confusion.csv.",
@@ -119,7 +120,7 @@ def _pictures(run: FinishedRun) -> Iterator[Picture]:
         if table not in tables:
             continue
         terms = ", ".join(tables[table]["term"].unique())
-        yield _save(
+        yield save_picture(
             folder / f"{table}.svg",
             figures.training_curves(tables[table], along=along, across=across, groups=groups),
             f"Curves of {terms} against {along.replace('_', ' ')} for each {across}, a line for each fold.",
@@ -141,7 +142,7 @@ def _plates(folder: Path, name: str, patches: Patches, *, window: str, unmade: s
     for kind, rows in ((unmade, ~patches.is_synthetic), ("synthetic", patches.is_synthetic)):
         if rows.any():
             heading = f"{kind.upper()} · {label} · {window} window"
-            yield _save(
+            yield save_picture(
                 folder / f"{kind}_{name}.png",
                 figures.plate(grey[rows], heading=heading, synthetic=kind == "synthetic"),
                 f"{kind.upper()}: {rows.sum()} {kind} patches of {label}, {window} window.",
@@ -153,7 +154,8 @@ def _middle_slices(patches: Patches) -> NDArray[Any]:
     return images if images.ndim == 3 else images[:, images.shape[1] // 2]
 
 
-def _save(path: Path, figure: Figure, alt: str) -> Picture:
+def save_picture(path: Path, figure: Figure, alt: str) -> Picture:
+    """Write a figure as SVG or PNG, as its name ends, and keep it for a page."""
     kind = path.suffix.removeprefix(".")
     stream = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "lesionforge"}):  # equal figures are equal files

@@ -21,7 +21,7 @@ GAP_PIXELS = 4
 
 
 def annotation_picture(
-    scan: Scan, lesion: Lesion, *, window: Window | None = None, side_pixels: int = 320
+    scan: Scan, lesion: Lesion, *, window: Window | None = None, side_pixels: int = 320, outlined: bool = True
 ) -> NDArray[np.uint8]:
     """Draw three planes side by side, [side_pixels, width, 3] of 8-bit red, green and blue.
 
@@ -36,6 +36,8 @@ def annotation_picture(
         With a mask.
     window
         For the greys; None: the unit's first.
+    outlined
+        Whether the outline is drawn, too.
 
     Raises
     ------
@@ -55,6 +57,7 @@ def annotation_picture(
         where = _plane(scan.geometry, middle, axis, steps_mm)
         grey = window.to_unit_interval(_sampled(scan.voxels, where, order=1, outside=window.low))
         inside = _sampled(lesion.mask, where - np.reshape(lesion.start, (3, 1, 1)), order=0, outside=0) > 0
+        inside &= outlined
         planes += [_drawn(grey, inside, name), np.zeros((side_pixels, GAP_PIXELS, 3), np.uint8)]
     return np.concatenate(planes[:-1], axis=1)
 

@@ -4,7 +4,7 @@ pydicom reads them. What is compressed goes to the decoder that refuses broken p
 with a fault of memory: Pillow for JPEG and JPEG 2000, pyjpegls for JPEG-LS. Lossless JPEG only GDCM decodes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,17 @@ def read_hu(planes: Sequence[Plane], out: NDArray[Any]) -> None:
     UnfitDataError
         The pixels are missing, cut short, of another size than the header said, or cannot be decoded.
     """
+    for slice_, (stored, plane, dataset) in zip(out, _decoded(planes), strict=True):
+        slice_[:] = _in_hu(stored, plane, dataset)
+
+
+def read_stored(planes: Sequence[Plane]) -> list[NDArray[Any]]:
+    """Read the slices of ``planes``, which lie in one file, as they are stored, [y, x] each; raises as `read_hu`."""
+    return [np.array(stored) for stored, _, _ in _decoded(planes)]
+
+
+def _decoded(planes: Sequence[Plane]) -> Iterator[tuple[NDArray[Any], Plane, Dataset]]:
+    """Yield the stored values of each slice, the slice, and what the file says of its pixels."""
     file = planes[0].file
     frames = [plane.frame for plane in planes] if planes[0].frames > 1 else None
     message = f"the pixels of {file} cannot be decoded: copy it again, or decompress it with gdcmconv --raw"
@@ -61,14 +72,14 @@ def read_hu(planes: Sequence[Plane], out: NDArray[Any]) -> None:
             for frame in generate_frames(dataset.PixelData, number_of_frames=planes[0].frames):
                 check_lossless_jpeg(frame, planes[0].shape, bits=dataset.BitsAllocated)
         decoded = iter_pixels(dataset, indices=frames, raw=True, decoding_plugin=DECODERS.get(syntax, ""))
-        for slice_, plane, stored in zip(out, planes, decoded, strict=True):
-            slice_[:] = _in_hu(stored, plane, dataset)
+        for stored, plane in zip(decoded, planes, strict=True):
+            if stored.shape != plane.shape:
+                message = f"{plane.file} must hold {plane.shape} pixels, as its header says, but holds {stored.shape}."
+                raise UnfitDataError("pixels of another size than the header says", message)
+            yield stored, plane, dataset
 
 
 def _in_hu(stored: NDArray[Any], plane: Plane, dataset: Dataset) -> NDArray[Any]:
-    if stored.shape != plane.shape:
-        message = f"{plane.file} must hold {plane.shape} pixels, as its header says, but holds {stored.shape}."
-        raise UnfitDataError("pixels of another size than the header says", message)
     hu: NDArray[Any]
     if plane.in_whole_hu and stored.dtype.itemsize <= 2:  # in int32 nothing overflows, and it is four times as fast
         hu = stored.astype(np.int32) * int(plane.slope) + int(plane.intercept)

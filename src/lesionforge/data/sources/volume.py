@@ -40,6 +40,8 @@ class Volume(ScanSource):
     patient
         Pattern (regular expression) whose first group is the patient in a scan's name. By default the table's column
         ``patient`` or ``patient_id``; or else the first folder of the name, or what comes before its first ``_``.
+    unmarked
+        Whether scans without mask and rows count, too: lesions may be put into them.
     unit
         ``HU``, or the images' own.
     """
@@ -49,6 +51,7 @@ class Volume(ScanSource):
     table: str = ""
     columns: PointsMapping = field(default_factory=PointsMapping)
     patient: str = ""
+    unmarked: bool = False
     unit: str = "HU"
 
     @classmethod
@@ -80,7 +83,7 @@ class Volume(ScanSource):
             )
         if path.is_dir():
             skipped += [Skip(scan, "rows without a scan") for scan in marks if scan not in pairs]
-        usable = {name: pair for name, pair in pairs.items() if pair[1] or table}
+        usable = {name: pair for name, pair in pairs.items() if pair[1] or table or self.unmarked}
         skipped += [Skip(str(pairs[name][0]), "neither mask nor table") for name in pairs if name not in usable]
         if not usable:
             raise LesionForgeError(
