@@ -42,9 +42,15 @@ SIDE, AUGMENTED, SHOWN = 64, 4_000, 16
 WINDOW = WINDOWS["lung"]
 REDUCED: Mapping[str, Mapping[str, Any]] = {
     "dcgan": {"generator_width": 256, "discriminator_width": 32, "batch_size": 16},
-    "wgan_gp": {"generator_width": 128, "discriminator_width": 16, "batch_size": 16, "learning_rate": 3e-4},
-    "acgan": {"generator_width": 192, "discriminator_width": 8, "batch_size": 16},
-    "pix2pix": {"generator_width": 16, "discriminator_width": 16, "batch_size": 4},
+    "wgan_gp": {
+        "generator_width": 128,
+        "discriminator_width": 16,
+        "batch_size": 16,
+        "critic_steps": 2,
+        "learning_rate": 5e-4,
+    },
+    "acgan": {"generator_width": 192, "discriminator_width": 8, "dropout": 0.2, "batch_size": 16},
+    "pix2pix": {"generator_width": 16, "discriminator_width": 16, "batch_size": 4, "condition": "erased"},
     "progressive_wgan": {"width": 32, "batch_size": 16, "learning_rate": 3e-3},
 }
 
