@@ -41,13 +41,13 @@ SHARES = np.where(DARK, 1, 2) / np.where(DARK, 1, 2).sum()
 LABELS = np.array(["bright", "dark"])
 DRAWN = 2_000
 NEVER = 10**9
-DC_STRUCTURED = {"generator_width": 128, "discriminator_width": 32, "latent_size": 32}
+DC_STRUCTURED = {"learning_rate": 5e-4, "generator_width": 128, "discriminator_width": 32, "latent_size": 32}
 REDUCED: Mapping[str, Mapping[str, Any]] = {
     "dcgan": DC_STRUCTURED,
     "wgan_gp": DC_STRUCTURED | {"critic_steps": 2},
-    "acgan": DC_STRUCTURED | {"discriminator_width": 16},
-    "pix2pix": {"generator_width": 16, "discriminator_width": 16},
-    "progressive_wgan": {"width": 64, "latent_size": 32},
+    "acgan": DC_STRUCTURED | {"discriminator_width": 16, "dropout": 0.2},
+    "pix2pix": {"learning_rate": 5e-4, "generator_width": 16, "discriminator_width": 16},
+    "progressive_wgan": {"learning_rate": 3e-3, "width": 32, "latent_size": 32},
 }
 
 Values = NDArray[np.float64]
@@ -123,7 +123,7 @@ def reduced(name: str, shape: tuple[int, ...], images: int) -> GenerativeMethod:
     kind = registry.class_named(methods, name, GenerativeMethod)  # type: ignore[type-abstract]
     growing = {"stable_images", "fade_images"} & {field.name for field in dataclasses.fields(kind)}
     phase = images // (4 * int(np.log2(shape[0] // 4)))
-    return kind(batch_size=32, learning_rate=5e-4, **REDUCED[name], **dict.fromkeys(growing, phase))
+    return kind(batch_size=32, **REDUCED[name], **dict.fromkeys(growing, phase))
 
 
 def main() -> None:
