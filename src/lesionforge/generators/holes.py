@@ -6,19 +6,19 @@ pixels as they are: the hole alone is made up.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from lesionforge import registry
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators import pictures
-from lesionforge.generators.contract import Batch, Condition, GenerativeMethod
-from lesionforge.settings import CountOrZero, Rate
+from lesionforge.generators.contract import Batch, Condition, GenerativeMethod, Player
+from lesionforge.settings import Count, CountOrZero, Rate, Share
 
 # B batch, A axes, *shape pixels along them, Z latent size
 
@@ -70,6 +70,32 @@ class Hole:
             return pictures.erased(batch.images, batch.masks, margin_px=self.margin_px)
         around = spheres(batch.masks, margin_px=self.margin_px, voxel_sides=self.voxel_sides)
         return pictures.erased(batch.images, around, margin_px=0)
+
+
+@dataclass(frozen=True)
+class InPainter(GenerativeMethod):
+    """What methods that fill a hole have in common: they are shown it, noise is laid out over it, and Adam steps."""
+
+    pictured: ClassVar[bool] = True
+
+    hole: Hole = field(default_factory=Hole)
+    latent_size: Count = 32_768  # a square or a cube of at most so many numbers, repeated over the patch (`noise`)
+    learning_rate: Rate = 1e-4
+    beta1: Share = 0.9
+    beta2: Share = 0.999
+
+    def optimiser(self, player: Player, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam, in one fused pass over the weights."""
+        del player
+        return torch.optim.Adam(parameters, lr=self.learning_rate, betas=(self.beta1, self.beta2), fused=True)
+
+    def latent(self, count: int, rng: torch.Generator) -> Tensor:
+        """Z from N(0, 1), [count, Z]."""
+        return torch.randn(count, self.latent_size, generator=rng, device=rng.device)
+
+    def picture(self, batch: Batch) -> Tensor:
+        """The surroundings of each lesion, and where the hole is, [B, 2, *shape]."""
+        return self.hole.picture(self, batch)
 
 
 def spheres(masks: Tensor, *, margin_px: float = 0, voxel_sides: Sequence[float] = (1.0,)) -> Tensor:

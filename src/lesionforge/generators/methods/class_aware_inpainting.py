@@ -8,7 +8,7 @@ with contextual attention", CVPR 2018, on which the paper builds; what neither t
 volumes are made by the same code.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
@@ -23,8 +23,8 @@ from lesionforge.errors import LesionForgeError
 from lesionforge.generators import holes
 from lesionforge.generators.attention import attend
 from lesionforge.generators.blocks import class_maps, convolution, doubled
-from lesionforge.generators.contract import Batch, Condition, GenerativeMethod, Moment, Networks, Player
-from lesionforge.generators.holes import Hole
+from lesionforge.generators.contract import Batch, Condition, Moment, Networks
+from lesionforge.generators.holes import Hole, InPainter
 from lesionforge.generators.losses import slopes
 from lesionforge.generators.small_data import Weight
 from lesionforge.settings import Count, CountOrZero, Rate, Share, Widths
@@ -48,7 +48,7 @@ class InPainted(Batch):
 
 
 @dataclass(frozen=True)
-class ClassAwareInpainting(GenerativeMethod):
+class ClassAwareInpainting(InPainter):
     """The paper tells neither widths nor weights: they are Yu et al.'s where those have them, and else ours.
 
     class_from_images
@@ -65,7 +65,6 @@ class ClassAwareInpainting(GenerativeMethod):
 
     paper: ClassVar[str] = "Yang et al. 2019, after Yu et al. 2018"
     conditional: ClassVar[bool] = True
-    pictured: ClassVar[bool] = True
 
     hole: Hole = field(default_factory=Hole)
     batch_size: Count = 16
@@ -76,7 +75,6 @@ class ClassAwareInpainting(GenerativeMethod):
     dilations: Widths = (2, 4, 8)
     discriminator_width: Count = 64
     local_share: Rate = 0.5
-    latent_size: Count = 32_768
     reconstruction: Weight = 10.0  # λ_recon of equation 5; L1 of images in [−1, 1]
     everywhere: Weight = 1.0  # λ₁ of equation 1
     penalty: Rate = 10.0  # λ_gp of equation 2
@@ -118,19 +116,6 @@ class ClassAwareInpainting(GenerativeMethod):
         )
         networks.apply(_initialise)
         return networks
-
-    def optimiser(self, player: Player, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam, as Yu et al. have it."""
-        del player
-        return torch.optim.Adam(parameters, lr=self.learning_rate, betas=(self.beta1, self.beta2), fused=True)
-
-    def latent(self, count: int, rng: torch.Generator) -> Tensor:
-        """Z from N(0, 1), [count, Z]."""
-        return torch.randn(count, self.latent_size, generator=rng, device=rng.device)
-
-    def picture(self, batch: Batch) -> Tensor:
-        """The surroundings of each lesion, and where the hole is, [B, 2, *shape]."""
-        return self.hole.picture(self, batch)
 
     def fakes(self, generator: nn.Module, latent: Tensor, real: Batch, moment: Moment) -> InPainted:
         """G(x_masked, z, c), with what both networks gave on the way."""

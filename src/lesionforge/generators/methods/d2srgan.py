@@ -10,7 +10,7 @@ The paper's slices are of 512×512 pixels, the lung cut out and the rest 0; here
 that crops can be learnt from as well. What it leaves open is marked as ours.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from lesionforge import registry
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators import holes
-from lesionforge.generators.contract import Batch, Condition, GenerativeMethod, Moment, Networks, Player
+from lesionforge.generators.contract import Batch, Condition, Moment, Networks
 from lesionforge.generators.convolutions import Convolution
-from lesionforge.generators.holes import Hole
+from lesionforge.generators.holes import Hole, InPainter
 from lesionforge.generators.losses import taken_for_fake, taken_for_real
 from lesionforge.generators.pictures import NOTHING
 from lesionforge.generators.similarity import dissimilarity, printed_dissimilarity
@@ -38,7 +38,7 @@ SSIM = {"standard": dissimilarity, "printed": printed_dissimilarity}
 
 
 @dataclass(frozen=True)
-class D2SRGAN(GenerativeMethod):
+class D2SRGAN(InPainter):
     """Published settings are the defaults; widths, depths and batch are SRGAN's, for the paper tells none.
 
     roi_px
@@ -55,7 +55,6 @@ class D2SRGAN(GenerativeMethod):
     """
 
     paper: ClassVar[str] = "Wang et al. 2022, after Ledig et al. 2017"
-    pictured: ClassVar[bool] = True
 
     hole: Hole = field(default_factory=partial(Hole, form="mask", margin_px=2))
     roi_px: Count = 32
@@ -67,7 +66,6 @@ class D2SRGAN(GenerativeMethod):
     generator_width: Count = 64
     blocks: Count = 16
     discriminator_width: Count = 64
-    latent_size: Count = 32_768
     leak: Share = 0.2
     learning_rate: Rate = 1e-4
     beta1: Share = 0.9
@@ -88,19 +86,6 @@ class D2SRGAN(GenerativeMethod):
         del classes
         self.check_shape(shape)
         return nn.ModuleDict({"generator": Generator(self), "discriminator": Discriminators(self, shape)})
-
-    def optimiser(self, player: Player, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam, in one fused pass over the weights."""
-        del player
-        return torch.optim.Adam(parameters, lr=self.learning_rate, betas=(self.beta1, self.beta2), fused=True)
-
-    def latent(self, count: int, rng: torch.Generator) -> Tensor:
-        """Z from N(0, 1), [count, Z]."""
-        return torch.randn(count, self.latent_size, generator=rng, device=rng.device)
-
-    def picture(self, batch: Batch) -> Tensor:
-        """The slice without its lesion, and where that was, [B, 2, H, W]."""
-        return self.hole.picture(self, batch)
 
     def synthesise(self, generator: nn.Module, latent: Tensor, condition: Condition, _moment: Moment) -> Tensor:
         """G(x): [B, Z] and the condition's picture → [B, 1, H, W]."""

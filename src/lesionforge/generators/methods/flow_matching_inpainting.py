@@ -9,7 +9,7 @@ settings are ours, small enough for a few hundred lesions and a CPU.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal
@@ -22,8 +22,8 @@ from lesionforge import registry
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators import holes
 from lesionforge.generators.blocks import class_maps, convolution, doubled
-from lesionforge.generators.contract import Batch, Condition, GenerativeMethod, Moment, Networks, Player
-from lesionforge.generators.holes import Hole
+from lesionforge.generators.contract import Batch, Condition, Moment, Networks
+from lesionforge.generators.holes import Hole, InPainter
 from lesionforge.settings import Count, Rate, Share
 
 # B batch, C channels, K classes, *shape pixels along two axes or three, Z latent size
@@ -43,7 +43,7 @@ class OnTheWay(Batch):
 
 
 @dataclass(frozen=True)
-class FlowMatchingInpainting(GenerativeMethod):
+class FlowMatchingInpainting(InPainter):
     """Hyper-parameters.
 
     steps
@@ -56,7 +56,6 @@ class FlowMatchingInpainting(GenerativeMethod):
 
     paper: ClassVar[str] = "Lipman et al. 2023, Liu et al. 2023"
     conditional: ClassVar[bool] = True
-    pictured: ClassVar[bool] = True
 
     hole: Hole = field(default_factory=partial(Hole, form="mask", margin_px=2))
     steps: Count = 8
@@ -64,7 +63,6 @@ class FlowMatchingInpainting(GenerativeMethod):
     batch_size: Count = 16
     epochs: Count = 400
     width: Count = 32  # channels at full resolution; doubled at each halving
-    latent_size: Count = 32_768
     learning_rate: Rate = 5e-4
     beta1: Share = 0.9
     beta2: Share = 0.99
@@ -82,19 +80,6 @@ class FlowMatchingInpainting(GenerativeMethod):
         """Make the one network."""
         self.check_shape(shape)
         return nn.ModuleDict({"generator": Velocity(self.width, len(shape), classes)})
-
-    def optimiser(self, player: Player, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam, in one fused pass over the weights."""
-        del player
-        return torch.optim.Adam(parameters, lr=self.learning_rate, betas=(self.beta1, self.beta2), fused=True)
-
-    def latent(self, count: int, rng: torch.Generator) -> Tensor:
-        """Z from N(0, 1), [count, Z]."""
-        return torch.randn(count, self.latent_size, generator=rng, device=rng.device)
-
-    def picture(self, batch: Batch) -> Tensor:
-        """The surroundings of each lesion, and where the hole is, [B, 2, *shape]."""
-        return self.hole.picture(self, batch)
 
     def fakes(self, generator: nn.Module, latent: Tensor, real: Batch, moment: Moment) -> OnTheWay:
         """Look at the line from noise x₀ to a real image x₁ at a time t: x_t = (1 − t)·x₀ + t·x₁.
