@@ -40,6 +40,11 @@ def set_up(extras: str) -> None:
     print("installing (some minutes the first time) …", flush=True)
     install = (BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     subprocess.run([*install, "-c", "constraints.txt", "-e", f".{extras}"], cwd=HERE, check=True)
+    # pyradiomics is built on the spot, by a compiler, with packages that it fails to ask for; all else works without.
+    subprocess.run([*install, "-c", "constraints.txt", "setuptools", "wheel"], cwd=HERE, check=True)
+    built = [*install, "-c", "constraints.txt", "--no-build-isolation", "pyradiomics"]
+    if subprocess.run(built, cwd=HERE, check=False).returncode:
+        print("pyradiomics could not be built (it needs a C compiler): radiomics will be left out", flush=True)
     stamp.write_text(wanted)
 
 
