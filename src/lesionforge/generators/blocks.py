@@ -20,9 +20,12 @@ def convolution(
     return nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation)
 
 
-def doubled() -> nn.Module:
-    """Make a layer that repeats each pixel, [B, C, *shape] → [B, C, *shape · 2]."""
-    return nn.Upsample(scale_factor=2)
+def doubled(axes: int) -> nn.Module:
+    """Make a layer that doubles the resolution, [B, C, *shape] → [B, C, *shape · 2].
+
+    Linearly, where the papers repeat pixels: narrow networks do not learn to smooth the blocks away that this leaves.
+    """
+    return nn.Upsample(scale_factor=2, mode="bilinear" if axes == 2 else "trilinear")
 
 
 def class_maps(labels: Tensor, classes: int, like: Tensor) -> Tensor:

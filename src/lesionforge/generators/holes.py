@@ -86,8 +86,11 @@ class InPainter(GenerativeMethod):
 
     def optimiser(self, player: Player, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Adam, in one fused pass over the weights."""
-        del player
-        return torch.optim.Adam(parameters, lr=self.learning_rate, betas=(self.beta1, self.beta2), fused=True)
+        return torch.optim.Adam(parameters, lr=self.rate_of(player), betas=(self.beta1, self.beta2), fused=True)
+
+    def rate_of(self, player: Player) -> float:  # noqa: ARG002
+        """Learning rate of a player."""
+        return self.learning_rate
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Z from N(0, 1), [count, Z]."""

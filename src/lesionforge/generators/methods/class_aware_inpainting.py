@@ -23,7 +23,7 @@ from lesionforge.errors import LesionForgeError
 from lesionforge.generators import holes
 from lesionforge.generators.attention import attend
 from lesionforge.generators.blocks import class_maps, convolution, doubled
-from lesionforge.generators.contract import Batch, Condition, Moment, Networks
+from lesionforge.generators.contract import Batch, Condition, Moment, Networks, Player
 from lesionforge.generators.holes import Hole, InPainter
 from lesionforge.generators.losses import slopes
 from lesionforge.generators.small_data import Weight
@@ -58,6 +58,9 @@ class ClassAwareInpainting(InPainter):
         The local critic sees a box about the middle of the hole with sides of this share of the patch's.
     latent_size
         The noise is a square or a cube of at most so many numbers, repeated over the patch (`holes.noise`).
+    critic_rate
+        The critics' learning rate over the generator's (M. Heusel et al., "GANs trained by a two time-scale update
+        rule", NeurIPS 2017): above 1, fewer steps of the critics keep up with the generator.
     dilations
         Of the convolutions in the middle of an hour-glass. Yu et al. have 2, 4, 8, 16 for a middle of 64 pixels; the
         paper's is of 16, and of 8 along z.
@@ -83,6 +86,7 @@ class ClassAwareInpainting(InPainter):
     attention_sharpness: Rate = 10.0
     attention_coherence: CountOrZero = 1
     leak: Share = 0.2
+    critic_rate: Rate = 1.0
     learning_rate: Rate = 1e-4
     beta1: Share = 0.5
     beta2: Share = 0.9
@@ -107,6 +111,10 @@ class ClassAwareInpainting(InPainter):
                 f"{registry.name_of(self)} adds the class loss after {self.class_from_images:,} images, but the "
                 f"training ends after {images:,}: train longer (--images), or set class_from_images lower."
             )
+
+    def rate_of(self, player: Player) -> float:
+        """Critics may learn faster."""
+        return self.learning_rate * (self.critic_rate if player == "discriminator" else 1)
 
     def build(self, shape: tuple[int, ...], classes: int) -> Networks:
         """Make the stacked generator and both critics."""
@@ -221,9 +229,9 @@ class HourGlass(nn.Module):
         self.after = _layer(axes, middle, middle) if attentive else None
         self.up = nn.Sequential(
             _layer(axes, middle * (2 if attentive else 1), middle),
-            doubled(),
+            doubled(axes),
             _layer(axes, middle, 2 * width),
-            doubled(),
+            doubled(axes),
             _layer(axes, 2 * width, width),
             convolution(axes, width, 1),
             nn.Tanh(),
