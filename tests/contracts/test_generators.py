@@ -180,6 +180,23 @@ def test_a_seed_decides_the_initial_weights(method):
     assert len(built[0]) == parameter_count(build(method))
 
 
+def test_its_discriminator_learns_to_tell_noise_from_an_untrained_generators_images(method, networks):
+    """One whose normalisation hides what whole batches have in common cannot, however long it learns."""
+    skip_without("discriminator", networks)
+    quick = dataclasses.replace(method, learning_rate=3e-3)
+    optimiser = quick.optimiser("discriminator", networks["discriminator"].parameters())
+    given, fake = batches(quick, networks)
+    found = []
+    for _ in range(40):
+        losses = losses_of("discriminator", quick, networks, given, fake)
+        adversarial = sum(loss for name, loss in losses.items() if "class" not in name and "penalty" not in name)
+        found.append(adversarial.item())
+        optimiser.zero_grad()
+        sum(losses.values()).backward()
+        optimiser.step()
+    assert found[-1] < found[0] - 0.5
+
+
 def test_latent_vectors_follow_their_random_numbers_alone(method):
     first, again, other = (method.latent(6, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert first.shape[0] == 6

@@ -164,7 +164,11 @@ class Discriminators(nn.Module):
 
 
 class ResNet(nn.Sequential):
-    """Images [B, 1, H, W] → logits of being real [B]: a residual block for each halving, down to 4×4 pixels or so."""
+    """Images [B, 1, H, W] → logits of being real [B]: a residual block for each halving, down to 4×4 pixels or so.
+
+    As in a ResNet, what a block adds up is bent once more. Without that the logit would be the mean over pixels of what
+    batch normalisation has centred, the same for each batch, and tell real batches from fake ones not at all.
+    """
 
     def __init__(self, method: D2SRGAN, side: int) -> None:
         activation, width = partial(nn.PReLU, init=method.leak), method.discriminator_width
@@ -172,7 +176,7 @@ class ResNet(nn.Sequential):
         before = width
         while side > LAST_SIDE:
             after = min(2 * before, WIDEST * width)
-            layers.append(Residual(before, after, activation, stride=2))
+            layers += [Residual(before, after, activation, stride=2), activation()]
             before, side = after, side // 2
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, 1), nn.Flatten(0))
 
