@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from lidc_cubes51 import malignancy_of_all
+from lidc_cubes51 import MALIGNANCY_OF_ALL, cubes
 from lidc_maxslice import NON_SOLID
 from numpy.typing import NDArray
 from scipy import stats
@@ -76,13 +76,14 @@ class Run:
         return replace(method, hole=replace(method.hole, voxel_sides=CUBE_MM)) if self.axes == 3 else method
 
 
-_CLASS_AWARE = {"generator_width": 8, "discriminator_width": 8, "critic_steps": 1, "learning_rate": 4e-4}
-_FLOW = {"width": 8, "learning_rate": 1e-3}
+_CLASS_AWARE = {"generator_width": 8, "discriminator_width": 16, "critic_steps": 1, "learning_rate": 2e-4}
+_CLASS_AWARE |= {"critic_rate": 4.0, "reconstruction": 2.0}
+_FLOW = {"width": 16, "learning_rate": 1e-3}
 _SRGAN = {"generator_width": 16, "blocks": 6, "discriminator_width": 8, "learning_rate": 5e-4, "batch_size": 8}
 RUNS = {
-    "class_aware_inpainting-2d": Run(2, 16_000, _CLASS_AWARE | {"batch_size": 8}),
+    "class_aware_inpainting-2d": Run(2, 32_000, _CLASS_AWARE | {"batch_size": 8}),
     "flow_matching_inpainting-2d": Run(2, 40_000, _FLOW | {"batch_size": 8}),
-    "class_aware_inpainting-3d": Run(3, 3_600, _CLASS_AWARE | {"batch_size": 4}),
+    "class_aware_inpainting-3d": Run(3, 8_000, _CLASS_AWARE | {"batch_size": 4}),
     "flow_matching_inpainting-3d": Run(3, 8_000, _FLOW | {"batch_size": 4}),
     "d2srgan-2d": Run(2, 12_000, _SRGAN, label="non-solid"),
 }
@@ -104,7 +105,8 @@ def patches_of(data: Path, axes: int) -> tuple[Patches, Patches]:
     if axes == 2:
         real, recipe, shape = load_arrays(data / "lidc_maxslice", mapping=NON_SOLID), Wang2020(), SLICES
     else:
-        real, recipe, shape = malignancy_of_all(data / "lidc_cubes51", CUBE_MM), Wang2020(output_size=32), CUBES
+        real = cubes(data / "lidc_cubes51", labels=MALIGNANCY_OF_ALL, spacing_mm=CUBE_MM)
+        recipe, shape = Wang2020(output_size=32), CUBES
     real = real.rows(share_of(real) <= LARGEST)
     split = train_validation(real, validation=0.25, seed=0)
     learnt, unseen = real.rows(split.train), real.rows(split.validation).centre_crop(shape)

@@ -1,9 +1,10 @@
-"""Benign or malignant: 3-D nodules of LIDC-IDRI in cubes of 51 voxels at 1 mm, as one reader rated them.
+"""3-D nodules of LIDC-IDRI in cubes of 51 voxels at 1 mm, labelled as one reader rated them.
 
-A cube is a patient's only one. The reader's rating is an opinion, not pathology, and larger nodules are rated higher:
-a baseline on the diameter alone belongs beside every score.
+A cube is a patient's only one. The ratings are an opinion, not pathology, and larger nodules are called malignant more
+often: a baseline on the diameter alone belongs beside every score.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from torch.nn import functional as F  # noqa: N812
 from lesionforge.data.patches import Patches
 from lesionforge.data.sources.arrays import ArraysMapping, load_arrays
 
+MALIGNANCY = {"benign": "malignancy <= 2", "malignant": "malignancy >= 4"}
+MALIGNANCY_OF_ALL = {"benign": "malignancy <= 3", "malignant": "malignancy >= 4"}  # Yang et al. 2019
+NON_SOLID = {"non-solid": "texture <= 3", "solid": "texture > 3"}
+
 _FILE = ArraysMapping(
     images="cubes_hu.npz:hu",
     masks="cubes_hu.npz:mask",
@@ -21,29 +26,21 @@ _FILE = ArraysMapping(
     index="index",
     patient="case_index",
     diameter_mm="equiv_diam_mm",
-    labels={"benign": "malignancy <= 2", "malignant": "malignancy >= 4"},
 )
 
 
-def malignancy(folder: Path, *, size: tuple[int, int, int]) -> Patches:
-    """Rated 1 or 2 against 4 or 5, cropped to ``size`` (z, y, x). The file's axes are (y, x, z)."""
-    patches = load_arrays(folder, mapping=_FILE)
-    images, masks = (np.moveaxis(each, -1, 1) for each in (patches.images, patches.masks))
-    return patches.with_images(images, masks, spacing_mm=1.0).centre_crop(size)
+def cubes(
+    folder: Path, *, labels: Mapping[str, str], spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> Patches:
+    """Nodules that a label's rule holds for, averaged to a coarser spacing (z, y, x).
 
-
-def malignancy_of_all(folder: Path, spacing_mm: tuple[float, float, float]) -> Patches:
-    """Rated 4 or 5 against all others, as Yang et al. 2019 have it, averaged to a coarser spacing (z, y, x).
-
-    Of each axis as many whole voxels are kept as its 51 mm hold.
+    Of each axis as many whole voxels are kept as its 51 mm hold. The file's axes are (y, x, z).
     """
-    whole = load_arrays(
-        folder, mapping=replace(_FILE, labels={"benign": "malignancy <= 3", "malignant": "malignancy >= 4"})
-    )
+    whole = load_arrays(folder, mapping=replace(_FILE, labels=labels))
     shape = tuple(int(side / spacing) for side, spacing in zip(whole.shape, spacing_mm, strict=True))
 
-    def averaged(cubes: np.ndarray) -> np.ndarray:
-        volumes = torch.from_numpy(np.moveaxis(cubes, -1, 1).astype(np.float32)).unsqueeze(1)
+    def averaged(each: np.ndarray) -> np.ndarray:
+        volumes = torch.from_numpy(np.moveaxis(each, -1, 1).astype(np.float32)).unsqueeze(1)
         return F.adaptive_avg_pool3d(volumes, shape).squeeze(1).numpy()
 
     masks = (averaged(whole.masks) >= 0.5).astype(np.uint8)

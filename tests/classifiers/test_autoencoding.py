@@ -10,8 +10,6 @@ from lesionforge.classifiers.methods.convolutional_autoencoder import Convolutio
 from lesionforge.data.patches import Patches
 from lesionforge.errors import TrainingDivergedError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SMALL = ConvolutionalAutoencoder(channels=6, passes=6, batch_size=8, learning_rate=5e-3, decision=Logistic())
 
 

@@ -17,8 +17,6 @@ from lesionforge.classifiers.described import DESCRIBED_AT_ONCE, DescribingClass
 from lesionforge.classifiers.methods.haralick import Haralick
 from lesionforge.errors import LesionForgeError, StorageError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @dataclass(frozen=True)
 class FirstPixels(DescribingClassifier):

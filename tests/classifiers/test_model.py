@@ -10,8 +10,6 @@ from lesionforge.classifiers.model import CARD, MANIFEST, Model
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.storage import read_json
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def members(small_patches):

@@ -14,8 +14,6 @@ from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, TrainingDivergedError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SMALL = SmallCNN(channels=(4, 4), dropout=0.0, batch_size=16, epochs=1000, max_images=640, check_every_images=64)
 
 

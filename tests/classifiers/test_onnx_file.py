@@ -13,8 +13,6 @@ from lesionforge.errors import LesionForgeError, StorageError
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX files need the extra 'onnx'")
 onnx = pytest.importorskip("onnx", reason="ONNX files need the extra 'onnx'")
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def fitted(small_patches):

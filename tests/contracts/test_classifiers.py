@@ -12,12 +12,13 @@ import torch
 from lesionforge import environment, registry, settings
 from lesionforge.classifiers import contract, methods, saved
 from lesionforge.classifiers.contract import Classifier
+from lesionforge.classifiers.described import DescribingClassifier
 from lesionforge.classifiers.model import Model
 from lesionforge.classifiers.network import FittedNetwork, NetworkClassifier
 from lesionforge.classifiers.onnx_file import write_onnx
 from lesionforge.classifiers.saliency import saliency
 from lesionforge.data.patches import Patches, concatenate
-from lesionforge.errors import LeakError, LesionForgeError, StorageError
+from lesionforge.errors import LeakError, LesionForgeError, StorageError, TrainingDivergedError
 from lesionforge.storage import read_json
 
 # Whatever of these a method has as fields is made small or quick.
@@ -46,7 +47,7 @@ QUICK = {
     "trees": 20,
     "units": 32,
 }
-SLOW_LEARNERS = {"lesion_cnn": {"max_images": 2500}}
+OTHER_LENGTHS = {"lesion_cnn": 2500, "acgan_head": 900, "transfer": 1000}  # images that these learn from
 SHAPES = [(16, 16), (32, 32), (8, 12, 12)]  # a method is tested on the first that it takes
 
 pytestmark = [
@@ -98,7 +99,8 @@ def classifier(name):
         kind.check_installed()
     except LesionForgeError as missing:
         pytest.skip(str(missing))
-    return dataclasses.replace(quick(kind()), **SLOW_LEARNERS.get(name, {}))
+    made = quick(kind())
+    return dataclasses.replace(made, max_images=OTHER_LENGTHS[name]) if name in OTHER_LENGTHS else made
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +131,8 @@ def test(lesions):
 
 
 @pytest.fixture(scope="module")
-def fitted(classifier, train):
-    return classifier.fit(train, seed=1)
+def fitted(classifier, lesions):
+    return classifier.fit(lesions(40, prefix="train", seed=0), seed=1)
 
 
 def test_it_names_its_paper(name):
@@ -156,7 +158,7 @@ def test_it_learns_what_is_easily_told_apart_on_other_patients(fitted, test):
 
 def test_it_learns_three_classes(classifier, lesions):
     classes = ("cyst", "ground-glass", "solid")
-    fitted = classifier.fit(lesions(24, prefix="train", seed=0, classes=classes))
+    fitted = classifier.fit(lesions(48, prefix="train", seed=0, classes=classes))
     others = lesions(24, prefix="test", seed=1, classes=classes)
     assert fitted.facts.classes == classes
     probability = fitted.predict_proba(others)
@@ -287,6 +289,34 @@ def test_other_sizes_and_units_are_refused(brief, train, test):
             brief.fit(train, validation=other)
     with pytest.raises(LesionForgeError, match="window must be one of"):
         brief.fit(eight_bit)
+
+
+def test_features_that_are_not_finite_are_refused(brief, train, test, monkeypatch):
+    if not isinstance(brief, DescribingClassifier):
+        pytest.skip("decides from pixels, which patches keep finite")
+    fitted, describe = brief.fit(train), type(brief).describe
+
+    def describe_badly(self, patches, *given):
+        features = describe(self, patches, *given).astype(np.float64)
+        features[0, -1] = np.nan
+        return features
+
+    monkeypatch.setattr(type(brief), "describe", describe_badly)
+    for asked in (partial(brief.fit, train), partial(fitted.predict_proba, test), partial(fitted.features, test)):
+        with pytest.raises(LesionForgeError, match=f"must be finite, but those that .* 1 of {len(test)} patches"):
+            asked()
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_training_that_diverges_says_so_and_never_leaves_a_classifier_of_nan(brief, train, test, steps):
+    known = {field.name for field in dataclasses.fields(brief)}
+    if "learning_rate" not in known:
+        pytest.skip("has no learning rate")
+    shown = {"batch_size": len(train), "max_images": steps * len(train), "passes": steps}
+    hasty = {name: value for name, value in shown.items() if name in known} | {"learning_rate": 1e30}
+    with contextlib.suppress(TrainingDivergedError):
+        fitted = dataclasses.replace(brief, **hasty).fit(train)
+        assert np.isfinite(fitted.predict_proba(test)).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 64), (2, 2)], ids=str)

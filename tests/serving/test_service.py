@@ -4,6 +4,7 @@ import asyncio
 import io
 import threading
 import time
+import tracemalloc
 import zipfile
 from contextlib import asynccontextmanager
 
@@ -242,6 +243,32 @@ def test_a_body_that_does_not_come_is_not_waited_for(model, asked):
     assert time.monotonic() - start < 20
 
 
+def test_who_hangs_up_is_no_fault_of_ours_and_leaves_room(model, asked):
+    limits = Limits(at_once=1, waiting=1)
+    service, said = make_service(model, limits=limits), []
+    scope = {"type": "http", "method": "POST", "path": "/patches", "query_string": b"", "headers": []}
+
+    async def hang_up():
+        messages = iter([{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}])
+
+        async def receive():
+            return next(messages)
+
+        async def send(message):
+            said.append(message)
+
+        await service(scope, receive, send)
+
+    async def many():
+        for _ in range(limits.at_once + limits.waiting + 1):
+            await hang_up()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(service), base_url="http://model") as opened:
+            return await opened.post("/patches", content=npy(asked.images))
+
+    assert asyncio.run(many()).status_code == 200
+    assert not said
+
+
 def test_a_body_without_a_length_is_cut_off_where_it_gets_too_large(model):
     sent = 0
 
@@ -257,6 +284,34 @@ def test_a_body_without_a_length_is_cut_off_where_it_gets_too_large(model):
 
     assert asyncio.run(send()).status_code == 413
     assert sent < 50_000
+
+
+def test_however_many_come_with_large_bodies_memory_is_bounded(model):
+    """Who finds no room is sent away before their body is read."""
+    limits, crowd_size = Limits(patches=2000, at_once=1, waiting=1), 60
+    body = npy(np.random.default_rng(0).normal(-700, 150, (limits.patches, 8, 8)))
+    read = 0
+
+    async def parts():
+        nonlocal read
+        read += 1
+        for start in range(0, len(body), 65_536):
+            yield bytes(bytearray(body[start : start + 65_536]))  # a copy
+            await asyncio.sleep(0)
+
+    async def crowd():
+        async with client(model, limits) as opened:
+            return await asyncio.gather(*(opened.post("/patches", content=parts()) for _ in range(crowd_size)))
+
+    tracemalloc.start()
+    try:
+        codes = [response.status_code for response in asyncio.run(crowd())]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert codes.count(200) == read == 2
+    assert codes.count(503) == crowd_size - 2
+    assert peak < crowd_size * len(body) / 3
 
 
 @pytest.fixture(scope="module")

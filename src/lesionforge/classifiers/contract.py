@@ -27,8 +27,8 @@ from lesionforge.classifiers.familiarity import Familiarity, learnt_from, look
 from lesionforge.data.exposure import Exposure
 from lesionforge.data.hounsfield import Window, window_named
 from lesionforge.data.patches import Patches
-from lesionforge.environment import check_extra
 from lesionforge.errors import LesionForgeError
+from lesionforge.extras import check_extra
 from lesionforge.networks import save_tensors
 from lesionforge.progress import SILENT, Progress
 from lesionforge.storage import describe_files, digest, new_folder, write_json

@@ -5,7 +5,7 @@ M. Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", CVP
 
 from torch import Tensor, nn
 
-from lesionforge.classifiers.layers import global_average
+from lesionforge.classifiers.layers import draw_weights, global_average
 
 STAGES = (  # expansion, channels, blocks, stride of the first of them
     (1, 16, 1, 1),
@@ -32,9 +32,7 @@ class MobileNetV2(nn.Module):
                 before = channels
         self.features = nn.Sequential(*layers, _convolution(before, LAST_CHANNELS, 1))
         self.fc = nn.Linear(LAST_CHANNELS, classes)
-        for module in self.features.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        draw_weights(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, y, x] → [B, K]."""

@@ -170,6 +170,8 @@ class _Fitting:
                         break
         if self.best_state is not None:
             self.network.load_state_dict(self.best_state)
+        if not logits_of(self.network, self.inputs[: method.batch_size]).isfinite().all():
+            raise self._diverged("what it says")  # the last step's loss was that of the weights before it
         return pd.DataFrame(self.history)
 
     def _step(self, optimiser: torch.optim.Optimizer, rows: Tensor, shown: int) -> float:
@@ -182,11 +184,14 @@ class _Fitting:
         self.losses.append({name: loss.item() for name, loss in losses.items()})
         value = sum(self.losses[-1].values())
         if not np.isfinite(value):
-            raise TrainingDivergedError(
-                f"the loss of {registry.name_of(self.method)} stopped being finite: lower its learning rate "
-                "(--set learning_rate=…) or look at the patches for values outside the window."
-            )
+            raise self._diverged("its loss")
         return value
+
+    def _diverged(self, what: str) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"fitting {registry.name_of(self.method)} diverged, {what} is no finite number: lower its learning rate "
+            "(--set learning_rate=…)."
+        )
 
     def _batch(self, rows: Tensor) -> LabelledBatch:
         return LabelledBatch(

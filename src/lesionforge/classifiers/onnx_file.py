@@ -20,8 +20,8 @@ from lesionforge.classifiers.model import Model
 from lesionforge.classifiers.network import FittedNetwork
 from lesionforge.data.hounsfield import Window
 from lesionforge.data.patches import Patches
-from lesionforge.environment import check_extra
 from lesionforge.errors import LesionForgeError
+from lesionforge.extras import check_extra
 from lesionforge.networks import seeded
 from lesionforge.storage import new_file, refuse_existing
 

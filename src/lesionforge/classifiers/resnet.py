@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from lesionforge.classifiers.layers import LAYERS, global_average
+from lesionforge.classifiers.layers import LAYERS, draw_weights, global_average
 
 # B batch, C channels, K classes
 
@@ -66,9 +66,7 @@ class ResNet(nn.Module):
             stages.append(nn.Sequential(*made))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.fc = nn.Linear(channels, classes)
-        for module in self.modules():
-            if isinstance(module, layers.convolution):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        draw_weights(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, *shape] → [B, K]."""

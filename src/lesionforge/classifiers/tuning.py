@@ -22,11 +22,11 @@ from lesionforge.classifiers.contract import Classifier
 from lesionforge.classifiers.search import AnyOf, Around, Searched, searched
 from lesionforge.data.patches import Patches
 from lesionforge.data.splits import stratified_kfold
-from lesionforge.environment import check_extra
 from lesionforge.errors import LesionForgeError, StorageError, TrainingDivergedError
 from lesionforge.evaluation.predictions import Predictions, concatenate
 from lesionforge.evaluation.scores import measure
 from lesionforge.evaluation.statistics import less_is_better
+from lesionforge.extras import check_extra
 from lesionforge.networks import derived_seed
 from lesionforge.progress import SILENT, Progress
 from lesionforge.settings import Count, CountOrZero

@@ -64,9 +64,16 @@ def _template() -> jinja2.Template:
 
 
 def _training(regime: Mapping[str, Any]) -> str:
-    parts = ["real lesions" if not regime["given"] else "real lesions and the synthetic ones that were given"]
+    """Say what a regime trains on; runs of earlier versions always had all real lesions."""
+    parts, portion = [], regime.get("portion", 1)
+    if regime.get("real", True):
+        parts.append("real lesions" if portion == 1 else f"real lesions of {100 * portion:g} % of the patients")
+    if regime["given"]:
+        parts.append("the synthetic lesions that were given")
     if regime["classic"]:
         parts.append(f"{regime['classic']} classically augmented copies")
+    if chosen := regime.get("classic_of"):
+        parts.append(f"as many classically augmented copies as each fold's validation patients chose ({chosen})")
     if regime["synthetic_per_class"]:
         parts.append(f"{regime['synthetic_per_class']} synthetic lesions of each class, of generators of each fold")
     synthetic = regime["given"] or regime["synthetic_per_class"]

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TypeVar
 
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, FiniteFloat
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from lesionforge import __version__
 from lesionforge.classifiers.model import Model
@@ -67,6 +69,13 @@ class Problem(BaseModel):
     """Why there is no answer."""
 
     error: str
+
+
+class Silence(Response):
+    """No answer: whoever asked has hung up, or the server has told them already that their body is no HTTP."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send nothing, which the server would take for a fault of its own."""
 
 
 class Desk:
@@ -131,6 +140,10 @@ def make_service(model: Model, *, limits: Limits = Limits()) -> FastAPI:
         status = error.status if isinstance(error, UploadError) else 422
         headers = {"Retry-After": BUSY_FOR_S} if status == 503 else {}
         return JSONResponse({"error": str(error)}, status, headers)
+
+    @service.exception_handler(ClientDisconnect)
+    async def hung_up(_request: Request, _error: ClientDisconnect) -> Response:
+        return Silence()
 
     @service.get("/model")
     async def describe() -> Facts:

@@ -13,8 +13,6 @@ from lesionforge.classifiers.feed_forward import FeedForward
 from lesionforge.errors import TrainingDivergedError
 from lesionforge.progress import SILENT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUICK = CALM(max_iterations=12, trees=30)
 
 NOT_MET = {

@@ -12,8 +12,6 @@ from lesionforge.errors import StorageError
 from lesionforge.networks import parameter_count
 from lesionforge.progress import SILENT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def ring(count: int = 200, *, seed: int = 0) -> Examples:
     """No line tells the inside of a ring from the ring."""

@@ -12,8 +12,6 @@ from lesionforge.generators.state import TrainingPlan
 from lesionforge.generators.training import train
 from lesionforge.generators.training_folder import STATE
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 GAN = ACGAN(latent_size=4, generator_width=16, discriminator_width=2, batch_size=8)
 PLAN = TrainingPlan(images=32)
 

@@ -8,8 +8,6 @@ from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError
 from lesionforge.networks import parameter_count
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SMALL = ConvolutionalAutoencoder(channels=4, passes=2, batch_size=8)
 
 

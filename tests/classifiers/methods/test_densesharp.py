@@ -8,8 +8,6 @@ from lesionforge.classifiers.methods.densesharp import DenseSharp, dice_loss
 from lesionforge.classifiers.network import LabelledBatch
 from lesionforge.errors import LesionForgeError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SMALL = DenseSharp(blocks=(1, 1, 1), growth=2, first_channels=4, batch_size=8, max_images=64, check_every_images=32)
 
 

@@ -6,8 +6,6 @@ from lesionforge.classifiers.decisions.network import Network
 from lesionforge.classifiers.methods.fully_connected_autoencoder import FullyConnectedAutoencoder
 from lesionforge.networks import parameter_count
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_the_published_layer():
     (layer,) = FullyConnectedAutoencoder().layers((40, 40))

@@ -7,8 +7,6 @@ import torch
 from lesionforge.classifiers.methods.resnet_3d import ResNet3D, random_crops
 from lesionforge.errors import LesionForgeError, StorageError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUICK = ResNet3D(network="resnet18", width=4, batch_size=4, max_images=16, check_every_images=8)
 
 

@@ -10,8 +10,6 @@ from lesionforge.classifiers.methods.transfer import Transfer
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.networks import parameter_count
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PARAMETERS = {"vgg16": 14_714_688 + 3 * 512 + 3, "resnet50": 23_508_032 + 3 * 2048 + 3, "mobilenet": 2_223_872 + 3_843}
 QUICK = Transfer(backbone="mobilenet", pretrained="none", batch_size=4, max_images=8, check_every_images=4)
 
