@@ -46,6 +46,7 @@ from lesionforge.progress import TerminalProgress
 SIDE = 64
 WINDOW = WINDOWS["lung"]
 HALVINGS = 6
+SPACING_MM = 0.7
 QUARTER_TURNS = Search(flips=True, shift=1, angles=(0.0, 90.0))
 Images = NDArray[np.generic]
 
@@ -93,7 +94,7 @@ def run_controls(patches: Patches, out: Path | None) -> None:
         for name, images in controls(train, fresh):
             features = {"texture": Features(texture.describe(held_out.images), texture.describe(images))}
             if pyradiomics_is_there():
-                features |= {"radiomics": radiomics(held_out, fresh, images, Path(cache))}
+                features |= {"radiomics": radiomics(held_out.images, images, Path(cache))}
             patients = held_out.patients.to_numpy(dtype=str)
             table = fidelity_table(
                 Sets(held_out.images, patients, images, WINDOW), features, count=HALVINGS, progress=TerminalProgress()
@@ -116,11 +117,11 @@ def run_controls(patches: Patches, out: Path | None) -> None:
         pd.DataFrame(rows).to_csv(out, index=False)
 
 
-def radiomics(held_out: Patches, fresh: Patches, images: Images, cache: Path) -> Features:
-    """Radiomic features by measured masks; of what cannot be measured, the set's median."""
-    spoilt = Patches.of(images, patient=["p"] * len(images), spacing_mm=fresh.spacing_mm[:1].repeat(len(images), 0))
+def radiomics(held_out: Images, images: Images, cache: Path) -> Features:
+    """Radiomic features by measured masks, at one spacing for all; of what cannot be measured, the set's median."""
     found = []
-    for each in (held_out, spoilt):
+    for pixels in (held_out, images):
+        each = Patches.of(pixels, patient=["p"] * len(pixels), spacing_mm=SPACING_MM)
         features = radiomics_of(each, lesion_masks(each, "measured"), cache=cache, workers=2)
         found.append(np.where(np.isfinite(features), features, np.nanmedian(features, axis=0)))
     return evened(*found)

@@ -21,13 +21,14 @@ from scipy.special import expit
 from scipy.stats import binomtest, norm, ttest_1samp
 
 from lesionforge.evaluation.agreement import agreement
+from lesionforge.evaluation.bootstrap import PatientDraws
 from lesionforge.evaluation.delong import auc_difference, auc_interval
 from lesionforge.evaluation.multireader import compare_readers
 from lesionforge.evaluation.paired_tests import corrected_resampled_t, fold_differences, mcnemar, permutation_p_value
 from lesionforge.evaluation.power import patients_needed, power_to_see
 from lesionforge.evaluation.predictions import Predictions
 from lesionforge.evaluation.proportions import share
-from lesionforge.evaluation.scores import measure
+from lesionforge.evaluation.scores import measure, scores_of
 from lesionforge.evaluation.statistics import compare, score_table
 
 RESAMPLES = 400
@@ -132,6 +133,20 @@ def score_coverage(world: World, truth: dict[str, float], seed: int) -> Answers:
     return {row.metric: bool(row.low <= truth[row.metric] <= row.high) for row in table.itertuples()}
 
 
+def difference_coverage(world: World, metric: str, seed: int) -> Answers:
+    """Intervals of a difference that is 0: Student's, which comparisons have, and BCa's, from the same resamples."""
+    first, second = world.draw(seed)
+    draws = PatientDraws.of(first, resamples=RESAMPLES, seed=seed)
+
+    def difference(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"": scores_of(second)[metric](weights) - scores_of(first)[metric](weights)}
+
+    low, high = draws.interval(draws.apply(difference)[""])
+    found = compare(first, second, metric=metric, resamples=RESAMPLES, seed=seed)
+    student, name = found.low <= 0 <= found.high, metric.partition(" [")[0]
+    return {f"difference, {name}": student, "the same by BCa, naive": low <= 0 <= high}
+
+
 def auc_coverage(world: World, seed: int, *, naive: bool = False) -> Answers:
     first, second = (every_lesion_a_patient(each) if naive else each for each in world.draw(seed))
     alone, paired = auc_interval(first), auc_difference(first, second)
@@ -228,6 +243,8 @@ def coverage_section(count: int) -> None:
         large = replace(world, patients=40_000 // world.lesions, folds=1).draw(0, classifiers=1)[0]
         truth = {name: float(value) for name, value in measure(large).items()} | {"auc": world.auc()}
         report(what, count, partial(score_coverage, world, truth), covers)
+    for what, metric in ((RARE_WORDS, "auc"), (PLAIN_WORDS, "average_precision [malignant]")):
+        report(what, count, partial(difference_coverage, WORLDS[what], metric), covers)
     for what, world in WORLDS.items():
         report(f"DeLong: {what}", count, partial(auc_coverage, replace(world, gain=0.5)), covers)
     report(f"DeLong, naive: {CLUSTERED_WORDS}", count, partial(auc_coverage, CLUSTERED, naive=True), covers)

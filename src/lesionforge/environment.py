@@ -6,17 +6,9 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from lesionforge.errors import LesionForgeError
+from lesionforge.extras import EXTRAS
 
 CORE = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "safetensors", "matplotlib")
-EXTRAS = {
-    "radiomics": "radiomics",
-    "web": "fastapi",
-    "cluster": "ray",
-    "transfer": "torchvision",
-    "tune": "optuna",
-    "onnx": "onnxruntime",
-}
 
 
 @dataclass(frozen=True)
@@ -41,15 +33,6 @@ def examine() -> list[Finding]:
     if not gpus:
         found.append(Finding("gpu", "none", "training at published widths needs one; on a CPU use smaller widths"))
     return found + [_extra(extra, module) for extra, module in EXTRAS.items()]
-
-
-def check_extra(extra: str, *, needed_by: str) -> None:
-    """Raise LesionForgeError, with the way out, if an optional extra is not installed."""
-    if importlib.util.find_spec(EXTRAS[extra]) is None:
-        raise LesionForgeError(
-            f"{needed_by} needs the optional extra {extra!r}, which is not installed: pip install "
-            f"'lesionforge[{extra}]'; see `lesionforge doctor`."
-        )
 
 
 def _package(name: str) -> Finding:

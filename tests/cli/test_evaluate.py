@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from lesionforge import cli
+from lesionforge.classifiers.methods.small_cnn import SmallCNN
 from lesionforge.cli.evaluate import evaluate
 from lesionforge.data import patches_file
 from lesionforge.data.patches import Patches
+from lesionforge.evaluation.tables import read_table
 from lesionforge.storage import read_json
 
 VERBS = sorted(command.callback.__name__ for command in evaluate.registered_commands)
@@ -33,7 +35,7 @@ def folders(tmp_path_factory, small_patches):
 
 
 def test_the_verbs_are_those_of_the_design():
-    assert VERBS == ["fidelity", "memorisation", "radiomics", "separability"]
+    assert VERBS == ["embedding", "fidelity", "memorisation", "radiomics", "separability"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -63,6 +65,30 @@ def test_fidelity_ends_in_a_page(folders):
     asked = ["fidelity", folders / "real", folders / "made", "--halvings", 3, "--masks", "measured", "--out", out]
     assert lesionforge("--quiet", "evaluate", *asked, "--workers", 1) == 0
     assert (out / "report.html").exists()
+
+
+def test_embedding_ends_in_a_page_and_shows_networks_that_have_not_seen_the_held_out_patients(folders, capsys):
+    real, made = patches_file.load(folders / "real"), patches_file.load(folders / "made")
+    labels = {"real": real.patients.str[-1].isin(list("02468")), "made": np.arange(len(made)) % 2 == 0}
+    for name, patches in (("real", real), ("made", made)):
+        patches_file.save(patches.with_columns(label=np.where(labels[name], "a", "b")), folders / f"{name} two")
+    two = patches_file.load(folders / "real two")
+    trained_on = np.arange(44)  # as the generator
+    network = SmallCNN(channels=(4,), max_images=32, batch_size=16)
+    for name, rows in (("fold", trained_on), ("all", np.arange(88))):
+        network.fit(two.rows(rows)).save(folders / name)
+    asked = ["embedding", folders / "real two", folders / "made two", "--out", folders / "places", "--network"]
+    assert lesionforge("--quiet", "evaluate", *asked, folders / "all") == 2
+    assert "training has not seen" in capsys.readouterr().err
+    assert lesionforge("--quiet", "evaluate", *asked, folders / "fold") == 0
+    table = read_table(folders / "places" / "tables" / "embedding.csv")
+    assert table.groupby(["taken_of", "origin"]).size().to_dict() == {
+        ("fold", "real"): 44, ("fold", "synthetic"): 44, ("texture", "real"): 44, ("texture", "synthetic"): 44,
+    }  # fmt: skip
+    assert (folders / "places" / "report.html").exists()
+    asked[4] = folders / "other"
+    assert lesionforge("evaluate", *asked, folders / "fold", "--layout", "pca") == 2
+    assert "no layout" in capsys.readouterr().err
 
 
 def test_a_mistake_is_said_in_a_line(folders, capsys):

@@ -97,3 +97,15 @@ def test_what_cannot_be_compared_is_refused():
         fidelity_table(Sets(REAL, PATIENTS, REAL, LUNG), {"bad": bad}, count=2)
     with pytest.raises(LesionForgeError, match="four real patients"):
         fidelity_table(Sets(REAL, np.full(90, "one"), REAL, LUNG), {}, count=2)
+
+
+def test_spectrum_and_histogram_have_intervals_over_patients():
+    spectrum, histogram = spectrum_table(Sets(REAL, PATIENTS, REAL, LUNG))
+    for table in (spectrum, histogram):
+        for name in ("real", "synthetic"):
+            assert (table[f"{name}_low"] <= table[name]).all()
+            assert (table[name] <= table[f"{name}_high"]).all()
+        widths = [(table[f"{name}_high"] - table[f"{name}_low"]).mean() for name in ("real", "synthetic")]
+        assert widths[0] > 0
+    one = spectrum_table(Sets(REAL, np.full(len(REAL), "one"), REAL, LUNG))[1]
+    np.testing.assert_allclose(one["real_low"], one["real_high"])  # one patient shows no spread

@@ -3,7 +3,8 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.evaluation.readers import SCALE, WORDS, agreement_table, confidence_table, turing_table
+from lesionforge.evaluation.readers import agreement_table, confidence_table, turing_table
+from lesionforge.evaluation.scales import SCALE, WORDS
 
 REAL = np.arange(200) < 100
 

@@ -9,8 +9,15 @@ from scipy.stats import norm, t
 from lesionforge.errors import LesionForgeError
 from lesionforge.evaluation.bootstrap import PatientDraws
 from lesionforge.evaluation.predictions import ARRAYS, Predictions, concatenate
-from lesionforge.evaluation.scores import calibration_error, measure, roc_auc_score
-from lesionforge.evaluation.statistics import Comparison, compare, comparison_table, metric_title, score_table
+from lesionforge.evaluation.scores import calibration_error, measure, roc_auc_score, scores_of
+from lesionforge.evaluation.statistics import (
+    Comparison,
+    compare,
+    compare_all,
+    comparison_table,
+    metric_title,
+    score_table,
+)
 
 SIMULATIONS = 150
 ERRORS = {"patient_error": 0.017, "training_error": np.nan}
@@ -212,3 +219,13 @@ def test_what_cannot_be_compared_is_refused(simulate):
 )
 def test_metric_titles_leave_class_names_alone(name, title):
     assert metric_title(name) == title
+
+
+def test_every_score_is_compared_from_the_same_resamples_as_alone(simulate):
+    first, second = simulate(), simulate(separation=1.5, noise_seed=1)
+    found = {each.metric: each for each in compare_all(first, second, resamples=200)}
+    assert list(found) == list(scores_of(first))
+    for metric in ("auc", "brier_error", "sensitivity [malignant]"):
+        assert found[metric] == compare(first, second, metric=metric, resamples=200)
+    with pytest.raises(LesionForgeError, match="'nothing' came"):
+        compare_all(first, second, metrics=["auc", "nothing"])

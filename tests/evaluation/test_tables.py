@@ -6,6 +6,7 @@ import pytest
 
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.evaluation import tables
+from lesionforge.evaluation.scores import measure
 from lesionforge.evaluation.statistics import score_table
 
 
@@ -60,3 +61,24 @@ def test_a_missing_or_foreign_table_is_refused(tmp_path):
     (tmp_path / "scores.csv").write_bytes(b"")
     with pytest.raises(StorageError, match="must be a table"):
         tables.read_table(tmp_path / "scores.csv")
+
+
+def test_scores_of_each_fold_are_those_of_its_rows_alone(simulate):
+    predictions = simulate()
+    table = tables.fold_table_by_regime({"raw": predictions})
+    assert set(table["fold"]) == {0, 1, 2}
+    for row in table[table["metric"] == "auc"].itertuples():
+        alone = measure(predictions.at(predictions.fold == row.fold))
+        assert row.value == alone["auc"]
+
+
+def test_a_line_takes_its_scores_in_its_order(simulate):
+    scores = tables.score_table_by_regime({name: simulate(noise_seed=n) for n, name in enumerate("abc")}, resamples=100)
+    table = tables.curve_table(scores, [("up", "patches", ("c", "a"), (0, 500)), ("flat", "share", ("a",), (1,))])
+    of_auc = table[table["metric"] == "auc"]
+    assert of_auc[["line", "along", "amount", "regime"]].to_numpy().tolist() == [
+        ["up", "patches", 0, "c"],
+        ["up", "patches", 500, "a"],
+        ["flat", "share", 1, "a"],
+    ]
+    assert len(table) == 3 * scores["metric"].nunique()

@@ -52,10 +52,13 @@ def test_a_run_leaves_what_the_report_reads(finished):
         "classifier_training.csv",
         "comparisons.csv",
         "confusion.csv",
+        "effects.csv",
+        "fold_scores.csv",
         "gan_training.csv",
         "predictions.csv",
         "scores.csv",
         "strangeness.csv",
+        "subgroups.csv",
     ]
     assert sorted(plate.name for plate in (out / "plates").iterdir()) == ["benign", "malignant"]
     assert write_report(shutil.copytree(out, out.parent / "reported")).is_file()

@@ -7,7 +7,8 @@ from lesionforge.data.exposure import patient_digest
 from lesionforge.data.splits import stratified_kfold
 from lesionforge.errors import LeakError
 from lesionforge.experiments.experiment import Regime
-from lesionforge.experiments.fold import PLATE_PATCHES, Fold, summary
+from lesionforge.experiments.fold import Fold, summary
+from lesionforge.experiments.fold_patches import PLATE_PATCHES
 from lesionforge.experiments.tasks import Tasks
 from lesionforge.generators import checkpoint
 from lesionforge.generators.methods.acgan import ACGAN

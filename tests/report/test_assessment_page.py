@@ -23,6 +23,7 @@ ASKED = {
     "real_digest": "0123",
     "synthetic_digest": "4567",
     "halvings": 5,
+    "neighbours": 10,
     "radiomics": {
         "masks": "measured",
         "masks_mean": "as callipers",
@@ -44,11 +45,12 @@ def fidelity():
     row = {"measure": "frechet", "taken_of": "texture", "better": "less", "apart": True}
     row |= {f"{name}{end}": 1.5 for name in ("value", "floor", "excess") for end in ("", "_low", "_high")}
     axis = np.arange(1.0, 9.0)
+    banded = {f"{name}{end}": axis for name in ("real", "synthetic") for end in ("", "_low", "_high")}
     return {
         "fidelity": pd.DataFrame([row, row | {"better": "more", "excess": np.nan, "apart": False}]),
         "kernel": pd.DataFrame([["texture", 0.1, -0.1, 0.3]], columns=["taken_of", "value", "low", "high"]),
-        "spectrum": pd.DataFrame({"cycles_per_pixel": axis, "real": axis, "synthetic": axis}),
-        "histogram": pd.DataFrame({"from": axis, "to": axis + 1, "real": axis, "synthetic": axis}),
+        "spectrum": pd.DataFrame({"cycles_per_pixel": axis} | banded),
+        "histogram": pd.DataFrame({"from": axis, "to": axis + 1} | banded),
     }, {"measures": 2, "apart": 1}
 
 
@@ -78,7 +80,17 @@ def memorisation(*, flagged=True):
     return tables, {"flagged": flagged, "p_value": 0.004 if flagged else 0.4, "copies": int(flagged)}
 
 
+def embedding():
+    places = pd.DataFrame(RNG.normal(size=(40, 2)), columns=["x", "y"]).assign(
+        label="solid", origin=["real", "synthetic"] * 20, taken_of="texture", layout="t-sne"
+    )
+    quality = {"trustworthiness": 0.9, "neighbours_kept": 0.4}
+    trust = pd.DataFrame([{"taken_of": "texture", "layout": "t-sne"} | quality])
+    return {"embedding": places.assign(**quality), "trust": trust}, {"trustworthiness": 0.9}
+
+
 KINDS = {
+    "embedding": embedding,
     "fidelity": fidelity,
     "radiomics": radiomics,
     "memorisation": memorisation,

@@ -76,7 +76,7 @@ def serve_model(
     """
     from lesionforge import settings
     from lesionforge.classifiers import model as models
-    from lesionforge.environment import check_extra
+    from lesionforge.extras import check_extra
 
     check_extra("web", needed_by="serve-model")
     import uvicorn

@@ -38,6 +38,7 @@ from lesionforge.progress import SILENT, Progress
 PAIRS = 200  # of a set, for its diversity
 DIRECTIONS, NEIGHBOURHOODS = 64, 32  # of the sliced Wasserstein distance: beside its floor, fewer than published do
 BINS = 140  # of the histogram: 10 HU each in a lung window
+BAND_RESAMPLES = 400
 LEAST_PATCHES = 2 * (NEIGHBOURS + 1)  # of a set: half of it must have neighbours
 
 BETTER = {
@@ -144,16 +145,36 @@ def kernel_table(sets: Sets, features: Mapping[str, Features]) -> pd.DataFrame:
 
 
 def spectrum_table(sets: Sets) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Mean power by ring of frequency, and mean share by bin of intensity, of both sets: columns …, real, synthetic."""
+    """Mean power by ring of frequency in dB, and mean share by bin of intensity, of both sets.
+
+    Columns …, real, real_low, real_high, and the same of synthetic: means with pointwise 95 % intervals over patients,
+    or over samples.
+    """
     images = _Images.of(sets)
-    power = [10 * np.log10(np.maximum(each.mean(axis=0), 1e-12)) for each in images.power]
-    ring = frequencies(sets.real.shape[1:])
+    ring = pd.DataFrame({"cycles_per_pixel": frequencies(sets.real.shape[1:])})
     edges = np.linspace(sets.window.low, sets.window.high, BINS + 1)
-    shares = [each.mean(axis=0) for each in images.shares]
+    owners = {"real": sets.patients, "synthetic": np.arange(len(sets.synthetic))}
+    power = {name: _means(each, owners[name]) for name, each in zip(owners, images.power, strict=True)}
+    shares = {name: _means(each, owners[name]) for name, each in zip(owners, images.shares, strict=True)}
     return (
-        pd.DataFrame({"cycles_per_pixel": ring, "real": power[0], "synthetic": power[1]}),
-        pd.DataFrame({"from": edges[:-1], "to": edges[1:], "real": shares[0], "synthetic": shares[1]}),
+        ring.assign(**_banded({name: 10 * np.log10(np.maximum(each, 1e-12)) for name, each in power.items()})),
+        pd.DataFrame({"from": edges[:-1], "to": edges[1:]}).assign(**_banded(shares)),
     )
+
+
+def _means(values: FloatArray, owners: Array) -> FloatArray:
+    """Mean of ``values`` [N, R], and percentiles of the mean over owners drawn with replacement, [3, R]."""
+    names, owner = np.unique(owners, return_inverse=True)
+    even = np.full(len(names), 1 / len(names))
+    drawn = np.random.default_rng(0).multinomial(len(names), even, size=BAND_RESAMPLES)[:, owner]
+    means = drawn @ values / drawn.sum(axis=1, keepdims=True)
+    return np.stack([values.mean(axis=0), *np.quantile(means, [0.025, 0.975], axis=0)])
+
+
+def _banded(means: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    return {
+        f"{name}{end}": of for name, each in means.items() for end, of in zip(("", "_low", "_high"), each, strict=True)
+    }
 
 
 @dataclass(frozen=True, eq=False)

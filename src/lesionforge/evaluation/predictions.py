@@ -126,14 +126,15 @@ class Predictions:
     def by_repeat(self) -> "list[tuple[IntArray, Predictions]]":
         """Return the positions of each repeat's predictions, and those predictions."""
         places = [np.flatnonzero(self.repeat == repeat) for repeat in np.unique(self.repeat)]
-        return [
-            (rows, Predictions(self.classes, **{name: getattr(self, name)[rows] for name in ARRAYS})) for rows in places
-        ]
+        return [(rows, self.at(rows)) for rows in places]
+
+    def at(self, places: IntArray | NDArray[np.bool_]) -> "Predictions":
+        """Return the predictions at these places, by number or by a mask [N]."""
+        return Predictions(self.classes, **{name: getattr(self, name)[places] for name in ARRAYS})
 
     def in_order(self) -> "Predictions":
         """Return the same predictions, sorted by repeat and row."""
-        order = np.lexsort((self.row, self.repeat))
-        return Predictions(self.classes, **{name: getattr(self, name)[order] for name in ARRAYS})
+        return self.at(np.lexsort((self.row, self.repeat)))
 
     def to_table(self) -> pd.DataFrame:
         """Return a row for each prediction: repeat, fold, row, patient, label, p_<class>…."""

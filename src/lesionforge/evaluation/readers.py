@@ -1,10 +1,10 @@
 """What a reader study found: could readers tell real from synthetic, and do they agree.
 
 In a *visual Turing test* readers see real and synthetic lesions in random order and say which is which, in two words or
-on the four-level scale of Wang et al. 2022 (`SCALE`). "Positive" is *real*, as in Wang et al. 2020, Table 2: the
-true-positive ratio is the share of real lesions called real, the false-positive ratio the share of synthetic lesions
-called real. Readers who cannot tell have both alike, an accuracy of ½ and an AUC of ½; a false-positive ratio alone
-says little, since a reader who always says "real" has 1.
+on the four-level scale of Wang et al. 2022 (`lesionforge.evaluation.scales`). "Positive" is *real*, as in Wang et al.
+2020, Table 2: the true-positive ratio is the share of real lesions called real, the false-positive ratio the share of
+synthetic lesions called real. Readers who cannot tell have both alike, an accuracy of ½ and an AUC of ½; a
+false-positive ratio alone says little, since a reader who always says "real" has 1.
 
 Comparing readers with a classifier or two ways of showing is `lesionforge.evaluation.multireader.compare_readers`.
 
@@ -25,9 +25,8 @@ from lesionforge.evaluation.estimate import LEVEL, Estimate
 from lesionforge.evaluation.multireader import average_over_readers, average_reader
 from lesionforge.evaluation.predictions import IntArray
 from lesionforge.evaluation.proportions import share, shares
+from lesionforge.evaluation.scales import SCALE
 
-SCALE = ("confidently fake", "leaning fake", "leaning real", "confidently real")
-WORDS = ("fake", "real")
 AVERAGE = "average"
 
 

@@ -95,8 +95,8 @@ def average_precision_score(predictions: Predictions, weights: NDArray[np.generi
     """Area under the precision–recall steps within folds, [..., C], of `positive_classes`.
 
     The folds' areas (no interpolation, which flatters: Davis & Goadrich 2006, ICML) are averaged with their
-    numbers of positives as weights. A guess has the share of positives, not ½. Few patients a fold flatter it by
-    half a standard error and more, and no resampling undoes that (docs/statistics.md): compare rather than quote it.
+    numbers of positives as weights. A guess has the share of positives, not ½. Few patients a fold flatter it, and no
+    resampling undoes that: compare rather than quote it.
     """
     rows = _row_weights(predictions, weights)
     positives = positive_classes(predictions)

@@ -19,8 +19,10 @@ from lesionforge.evaluation.bootstrap import RESAMPLES, PatientDraws, Resampled,
 from lesionforge.evaluation.estimate import LEVEL, perfect_reach, student
 from lesionforge.evaluation.multireader import reader_spread
 from lesionforge.evaluation.predictions import FloatArray, Predictions, paired
-from lesionforge.evaluation.scores import calibration_gaps, measure, scores_of
+from lesionforge.evaluation.score_intervals import average_precision_interval, calibration_interval
+from lesionforge.evaluation.scores import measure, scores_of
 
+SIDES = ("baseline", "other")
 MeasurePredictions = Callable[..., Statistics]  # predictions (one set or two) and weights [b, N] to values [b] by name
 
 
@@ -77,7 +79,8 @@ def score_table(
     A score that is not defined has NaN throughout. Where every resample gives the same 0 or 1, the bootstrap knows
     no spread; the interval then reaches to the value that would show this in (1 − level)/2 of samples as large as
     the rarest class (Clopper & Pearson 1934), so that a perfect score on few patients does not pass for certainty.
-    The calibration error, which resampling inflates, has a wider interval that covers more than ``level`` says.
+    The calibration error, which resampling inflates, and the average precision, whose spread it hides, have intervals
+    of their own (`score_intervals`).
 
     Raises
     ------
@@ -90,9 +93,13 @@ def score_table(
     for metric, (statistic, repeats) in _by_name(draws, measure, predictions).items():
         low, high = _interval(draws, statistic, repeats, level)
         if metric == "calibration_error":
-            radius = _calibration_radius(draws, predictions, level)
-            low, high = statistic.estimate - radius, statistic.estimate + radius
-        elif low == high == 1:
+            low, high = calibration_interval(draws, predictions, statistic, level=level)
+        elif metric.startswith("average_precision"):
+            training = _training_error(repeats)[0]
+            low, high = average_precision_interval(
+                draws, predictions, metric, statistic, training_error=training, level=level
+            )
+        if low == high == 1:
             low = reach
         elif low == high == 0:
             high = 1 - reach
@@ -116,26 +123,53 @@ def compare(
     LesionForgeError
         The two were not tested on the same rows in the same folds, or as for `score_table`.
     """
+    return compare_all(baseline, other, metrics=[metric], resamples=resamples, seed=seed, level=level)[0]
+
+
+def compare_all(
+    baseline: Predictions,
+    other: Predictions,
+    *,
+    metrics: Sequence[str] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> list[Comparison]:
+    """`compare` in several metrics (None: every score that there is), from the same resamples."""
     baseline, other = paired(baseline, other)
     draws = PatientDraws.of(baseline, resamples=resamples, seed=seed)
-    if metric not in scores_of(baseline):
-        raise LesionForgeError(f"metric must be one of {', '.join(scores_of(baseline))}, but {metric!r} came.")
+    known = scores_of(baseline)
+    metrics = list(known) if metrics is None else metrics
+    if unknown := [metric for metric in metrics if metric not in known]:
+        raise LesionForgeError(f"metric must be one of {', '.join(known)}, but {unknown[0]!r} came.")
 
     def both(first: Predictions, second: Predictions, weights: FloatArray) -> Statistics:
-        values = {"baseline": scores_of(first)[metric](weights), "other": scores_of(second)[metric](weights)}
-        return values | {"difference": values["other"] - values["baseline"]}
+        found = [{metric: scores_of(each)[metric](weights) for metric in metrics} for each in (first, second)]
+        sides = {f"{side} {metric}": of[metric] for side, of in zip(SIDES, found, strict=True) for metric in metrics}
+        return sides | {metric: found[1][metric] - found[0][metric] for metric in metrics}
 
     found = _by_name(draws, both, baseline, other)
-    difference, repeats = found["difference"]
+    return [_comparison(metric, found, draws, baseline, level) for metric in metrics]
+
+
+def _comparison(
+    metric: str,
+    found: Mapping[str, tuple[Resampled, list[Resampled]]],
+    draws: PatientDraws,
+    tested: Predictions,
+    level: float,
+) -> Comparison:
+    difference, repeats = found[metric]
     interval = student(difference.estimate, *_error(draws, difference, repeats), level=level)
     return Comparison(
         metric,
-        **{name: statistic.estimate for name, (statistic, _) in found.items()},
+        **{side: found[f"{side} {metric}"][0].estimate for side in SIDES},
+        difference=difference.estimate,
         low=interval.low,
         high=interval.high,
         level=level,
-        patients=baseline.n_patients,
-        repeats=baseline.n_repeats,
+        patients=tested.n_patients,
+        repeats=tested.n_repeats,
         patient_error=draws.error(difference)[0],
         training_error=_training_error(repeats)[0],
     )
@@ -229,18 +263,3 @@ def _training_error(repeats: Sequence[Resampled]) -> tuple[float, float]:
     spread = reader_spread(np.array([repeat.estimate for repeat in repeats]), covariance)
     by_patients = np.trace(covariance) / len(repeats) - spread.covariance
     return float(np.sqrt(max(spread.variance - by_patients, 0.0) / len(repeats))), spread.df
-
-
-def _calibration_radius(draws: PatientDraws, predictions: Predictions, level: float) -> float:
-    """How far the bins' gaps lie from those of all patients in ``level`` of resamples, absolute values summed.
-
-    The error is the sum of the gaps' absolute values, so it is no farther from the true one than the gaps are. A
-    resample's own error would not do: it has the noise of these patients and its own on top.
-    """
-
-    def gaps(weights: FloatArray) -> Statistics:
-        by_bin = calibration_gaps(predictions, weights)
-        return {str(place): by_bin[..., place] for place in range(by_bin.shape[-1])}
-
-    distance = sum(np.abs(bins.values - bins.estimate) for bins in draws.apply(gaps).values())
-    return float(np.quantile(distance, level))

@@ -4,7 +4,7 @@ Regimes are a mapping from name ("raw", "classic", "classic+dcgan") to the predi
 the same test rows; their order is kept.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +12,16 @@ import pandas as pd
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.evaluation.bootstrap import RESAMPLES
 from lesionforge.evaluation.predictions import Predictions
-from lesionforge.evaluation.scores import confusion_matrix
+from lesionforge.evaluation.scores import confusion_matrix, folds, measure
 from lesionforge.evaluation.statistics import score_table
 
 Regimes = Mapping[str, Predictions]
 
 # Names that look like numbers or like "NA" stay as they were written.
-_TEXT = ("regime", "against", "metric", "verdict", "sentence", "patient", "label", "truth", "predicted", "term")
+_TEXT = (
+    *("regime", "against", "metric", "verdict", "sentence", "patient", "label", "truth", "predicted", "term"),
+    *("line", "along", "choice", "subgroup", "part"),
+)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -57,6 +60,32 @@ def score_table_by_regime(regimes: Regimes, *, resamples: int = RESAMPLES, seed:
 def confusion_table_by_regime(regimes: Regimes) -> pd.DataFrame:
     """Columns regime, truth, predicted, count, over the rows of all folds and repeats."""
     return _by_regime(regimes, _confusion_table)
+
+
+def fold_table_by_regime(regimes: Regimes) -> pd.DataFrame:
+    """Columns regime, repeat, fold, metric, value: every score of each fold alone, to see how trainings differ."""
+    return _by_regime(regimes, _fold_table)
+
+
+def curve_table(scores: pd.DataFrame, lines: Sequence[tuple[str, str, Sequence[str], Sequence[float]]]) -> pd.DataFrame:
+    """Scores along lines of regimes: columns line, along, amount, regime, metric, estimate, low, high.
+
+    ``scores`` is `score_table_by_regime`'s; a line has its name, what grows along it, its regimes and their amounts.
+    """
+    parts = [
+        pd.DataFrame({"line": name, "along": along, "amount": amounts, "regime": names}).merge(scores, on="regime")
+        for name, along, names, amounts in lines
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _fold_table(predictions: Predictions) -> pd.DataFrame:
+    rows = [
+        [predictions.repeat[places[0]], predictions.fold[places[0]], metric, float(value)]
+        for places in folds(predictions)
+        for metric, value in measure(predictions.at(places)).items()
+    ]
+    return pd.DataFrame(rows, columns=["repeat", "fold", "metric", "value"])
 
 
 def _confusion_table(predictions: Predictions) -> pd.DataFrame:

@@ -5,7 +5,7 @@ A run's folder (`report` makes a page of it):
     config.json         the experiment, and the digest of the data; a run is continued only under the same
     tasks/NAME/         a finished task's result, whole or absent; a killed run goes on with those that are missing
     checkpoints/        generators (unfinished ones are continued) and classifiers
-    tables/*.csv        predictions, scores, comparisons, confusion, and both kinds of training curves
+    tables/*.csv        predictions, scores, comparisons and effects, confusion, lines of regimes, training curves
     plates/CLASS/       real beside synthetic patches
     log.jsonl           what was done when
     provenance.json     software, data, folds, times: written last, so it marks a finished run
@@ -28,9 +28,12 @@ from lesionforge.data.patches import Patches
 from lesionforge.data.splits import repeated_kfold
 from lesionforge.errors import StorageError
 from lesionforge.evaluation.predictions import Predictions, concatenate
-from lesionforge.evaluation.statistics import compare, comparison_table
+from lesionforge.evaluation.statistics import compare, compare_all, comparison_table
+from lesionforge.evaluation.subgroups import parts_of, subgroup_table
 from lesionforge.evaluation.tables import (
     confusion_table_by_regime,
+    curve_table,
+    fold_table_by_regime,
     prediction_table_by_regime,
     score_table_by_regime,
 )
@@ -46,6 +49,14 @@ from lesionforge.workers import side_by_side
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 SOFTWARE = ("lesionforge", "numpy", "pandas", "scikit-learn", "scipy", "torch")
+COLLECTED = {  # tables, and what tasks of a stage left for them
+    "classifier_training": ("classifiers", "training.csv"),
+    "strangeness": ("classifiers", "strangeness.csv"),
+    "embedding": ("embeddings", "embedding.csv"),
+    "choices": ("choices", "choices.csv"),
+    "tuning": ("tuning", "trials.csv"),
+    "gan_training": ("generators", "training.csv"),
+}
 FEW_PATIENTS = 30  # of the rarest class: below, an interval is wide and a fold's test part a handful
 SIZE_GIVES_AWAY = 0.7  # AUC of the diameter alone
 
@@ -147,25 +158,31 @@ class _Engine:
     def do_tasks(self, workers: int) -> None:
         """Train what generators are needed, then fit the classifiers: what has been done is left as it is."""
         experiment, folds = self.experiment, self.folds
-        if experiment.needs_generators:
-            train = [partial(fold.do_generator, labels) for fold in folds for labels in fold.generated]
-            self.do(train, workers)
+        parts = [fold.of_portion(portion) for fold in folds for portion in experiment.portions]
+        self.do([partial(part.do_generator, labels) for part in parts for labels in part.generated], workers)
         if experiment.tuning.trials:
             self.do([fold.do_tuning for fold in folds], workers)
-        fit = [partial(fold.do_classifier, regime) for fold in folds for regime in experiment.regimes]
-        self.do(fit, workers)
+        for stage in experiment.stages:
+            self.do([partial(fold.do_classifier, regime) for fold in folds for regime in stage], workers)
+            choices = experiment.choices_after(stage)
+            self.do([partial(fold.do_choice, choice) for fold in folds for choice in choices], workers)
+        if experiment.embedded:
+            shown = experiment.shown or experiment.names
+            self.do([partial(folds[0].do_embedding, name) for name in shown], workers)
 
     def do(self, tasks: Sequence[Callable[..., None]], workers: int) -> None:
         """Do these tasks side by side; the processes share the threads that torch would use in one."""
+        if not tasks:
+            return
         workers = min(workers, len(tasks))
         with side_by_side(workers, begin=thread_share(workers)) as pool:
             pool.do(tasks, progress=self.progress)
 
     def predictions(self, name: str = "predictions.csv") -> dict[str, Predictions]:
-        """Each regime's predictions, over all folds."""
+        """Each regime's and each choice's predictions, over all folds."""
         return {
-            regime.name: concatenate([Predictions.from_table(fold.predictions(regime, name)) for fold in self.folds])
-            for regime in self.experiment.regimes
+            regime: concatenate([Predictions.from_table(fold.predictions(regime, name)) for fold in self.folds])
+            for regime in self.experiment.names
         }
 
     def calibration(self, regimes: dict[str, Predictions]) -> pd.DataFrame:
@@ -183,32 +200,51 @@ class _Engine:
         )
 
     def write_tables(self) -> None:
-        """Score every regime, compare each with the one before, and collect the curves."""
-        seed, tables, regimes = self.experiment.seed, self.out / "tables", self.predictions()
+        """Score every regime, hold them against one another, and collect what the tasks left."""
+        experiment, tables, regimes = self.experiment, self.out / "tables", self.predictions()
+        scores = score_table_by_regime(regimes, seed=experiment.seed)
         write_table(tables / "predictions.csv", prediction_table_by_regime(regimes))
-        write_table(tables / "scores.csv", score_table_by_regime(regimes, seed=seed))
+        write_table(tables / "scores.csv", scores)
+        write_table(tables / "fold_scores.csv", fold_table_by_regime(regimes))
         write_table(tables / "confusion.csv", confusion_table_by_regime(regimes))
-        write_table(tables / "classifier_training.csv", self.tasks.tables("classifiers", "training.csv"))
-        write_table(tables / "strangeness.csv", self.tasks.tables("classifiers", "strangeness.csv"))
-        if self.experiment.classifier.calibration != "none":
+        if experiment.lines:
+            lines = [(line.name, line.along, line.regimes, line.amounts) for line in experiment.lines]
+            write_table(tables / "curves.csv", curve_table(scores, lines))
+        if experiment.classifier.calibration != "none":
             write_table(tables / "calibration.csv", self.calibration(regimes))
-        if self.experiment.tuning.trials:
-            write_table(tables / "tuning.csv", self.tasks.tables("tuning", "trials.csv"))
-        if self.experiment.needs_generators:
-            write_table(tables / "gan_training.csv", self.tasks.tables("generators", "training.csv"))
-        if len(regimes) > 1:
-            pairs, metric = self.experiment.comparisons, self.experiment.metric
-            comparisons = comparison_table(regimes, pairs=pairs, metric=metric, seed=seed)
-            write_table(tables / "comparisons.csv", comparisons)
-            for row in comparisons.itertuples():
-                self.progress.say(f"{row.regime} against {row.against}: {row.sentence}")
+        for name, (stage, file) in COLLECTED.items():
+            collected = self.tasks.tables(stage, file)
+            if len(collected):
+                write_table(tables / f"{name}.csv", collected)
+        if experiment.comparisons:
+            self.write_comparisons(regimes)
+
+    def write_comparisons(self, regimes: dict[str, Predictions]) -> None:
+        """Hold regimes against one another; look at the last pair in every score and in every subgroup."""
+        experiment, tables = self.experiment, self.out / "tables"
+        metric, seed = experiment.metric, experiment.seed
+        comparisons = comparison_table(regimes, pairs=experiment.comparisons, metric=metric, seed=seed)
+        write_table(tables / "comparisons.csv", comparisons)
+        for row in comparisons.itertuples():
+            self.progress.say(f"{row.regime} against {row.against}: {row.sentence}")
+        last, against = experiment.comparisons[-1]
+        pair = regimes[against], regimes[last]
+        named = {"regime": last, "against": against}
+        effects = pd.DataFrame([named | asdict(found) for found in compare_all(*pair, seed=seed)])
+        write_table(tables / "effects.csv", effects)
+        known = self.patches.table
+        groups = {name: parts_of(known[name], known["patient"]) for name in experiment.subgroups if name in known}
+        if groups:
+            by_part = subgroup_table(*pair, groups, metric=metric, seed=seed)
+            write_table(tables / "subgroups.csv", by_part.assign(**named))
 
     def write_plates(self) -> None:
         """Keep some real and synthetic patches of the first fold to look at."""
         if not self.experiment.needs_generators:
             return
+        fold = self.folds[0].of_portion(self.experiment.portions[0])
         for label in self.patches.classes:
-            patches_file.save(self.folds[0].plate(label), self.out / "plates" / safe_name(label), overwrite=True)
+            patches_file.save(fold.plate(label), self.out / "plates" / safe_name(label), overwrite=True)
 
     def write_provenance(self, workers: int) -> None:
         """Write what was used and how long it took; this marks the run as finished."""

@@ -5,59 +5,33 @@ the leak guard of the classifier's contract checks that this is so.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from lesionforge.augment.recipes.frid_adar_2018 import FridAdar2018
+from lesionforge.classifiers import saved
 from lesionforge.classifiers.contract import Classifier, FittedClassifier
 from lesionforge.classifiers.tuning import Search, chosen, with_values
-from lesionforge.data.exposure import patient_digest
-from lesionforge.data.hounsfield import window_named
 from lesionforge.data.patches import Patches, concatenate
-from lesionforge.data.splits import Split
-from lesionforge.evaluation.predictions import Predictions
+from lesionforge.data.splits import Rows
+from lesionforge.evaluation.predictions import FloatArray, Predictions
+from lesionforge.evaluation.saturation import saturation
 from lesionforge.evaluation.tables import read_table
-from lesionforge.experiments.experiment import Experiment, Regime
-from lesionforge.experiments.tasks import Tasks, write_table
-from lesionforge.generators import checkpoint
-from lesionforge.generators.training import train
-from lesionforge.generators.training_folder import read_curves
-from lesionforge.generators.watch import LEAST_PATCHES
-from lesionforge.networks import derived_seed
+from lesionforge.experiments.embedding import embedding_of
+from lesionforge.experiments.experiment import Choice, Regime
+from lesionforge.experiments.fold_patches import FoldPatches, fold_name
+from lesionforge.experiments.tasks import write_table
 from lesionforge.progress import Progress
 from lesionforge.storage import read_json, safe_name, write_json
-from lesionforge.synthesis.sample import sample
 
-PLATE_PATCHES = 24
-CHOSEN = "chosen.json"  # settings
+CHOSEN = "chosen.json"  # settings, or a regime
+VALIDATION = "validation.csv"  # predictions that choices are made on
 UNCALIBRATED = "uncalibrated.csv"  # predictions before calibration, beside those after it
 
 
-@dataclass(frozen=True, eq=False)
-class Fold:
+class Fold(FoldPatches):
     """A split of ``patches`` (at their source's size) under an experiment."""
-
-    experiment: Experiment
-    patches: Patches
-    split: Split
-    tasks: Tasks
-    given: Patches | None = None
-
-    @property
-    def generated(self) -> list[tuple[str, ...]]:
-        """The classes that each generator of the fold makes: one, or all where they can be asked for."""
-        assert self.experiment.generator is not None  # checked by the experiment
-        classes = self.patches.classes
-        return [classes] if self.experiment.generator.conditional else [(label,) for label in classes]
-
-    def do_generator(self, labels: tuple[str, ...], *, progress: Progress) -> None:
-        """Do the task of training the generator of these classes, unless it has been done."""
-        make = partial(self._generator_result, labels, progress.within(self.name))
-        self.tasks.do(self._generator_task(labels), stage="generators", make=make)
 
     def do_classifier(self, regime: Regime, *, progress: Progress) -> None:
         """Do the task of fitting one regime's classifier and predicting the test patients, unless it has been done."""
@@ -69,39 +43,54 @@ class Fold:
         make = partial(self._tuning_result, progress.within(self.name))
         self.tasks.do(self._tuning_task, stage="tuning", make=make)
 
+    def do_choice(self, choice: Choice, *, progress: Progress) -> None:
+        """Do the task of choosing among fitted regimes on the validation patients, unless it has been done."""
+        del progress  # takes a moment
+        self.tasks.do(self._choice_task(choice.name), stage="choices", make=partial(self._choice_result, choice))
+
+    def do_embedding(self, name: str, *, progress: Progress) -> None:
+        """Do the task of laying out what a regime's or a choice's classifier makes of patches, unless it was done."""
+        del progress  # takes seconds
+        make = partial(self._embedding_result, name)
+        self.tasks.do(f"{self.name}-embedding-{safe_name(name)}", stage="embeddings", make=make)
+
     def checkpoint_of_classifier(self, regime: Regime) -> Path:
         """Where a regime's classifier is."""
         return self.tasks.out / "checkpoints" / self._classifier_task(regime)
 
-    def predictions(self, regime: Regime, name: str = "predictions.csv") -> pd.DataFrame:
-        """What a regime's classifier said of this fold's test patients, once it has been run."""
-        return read_table(self.tasks.result(self._classifier_task(regime)) / name)
+    def predictions(self, name: str, file: str = "predictions.csv") -> pd.DataFrame:
+        """What the classifier of a regime or a choice said of this fold's test patients, once it has run."""
+        return read_table(self.tasks.result(self._classifier_task(self.regime_named(name))) / file)
+
+    def regime_named(self, name: str) -> Regime:
+        """The regime of that name, or the one that this fold's validation patients chose where it names a choice."""
+        if name in {choice.name for choice in self.experiment.choices}:
+            name = read_json(self.tasks.result(self._choice_task(name)) / CHOSEN, of="a choice")["regime"]
+        (regime,) = (regime for regime in self.experiment.regimes if regime.name == name)
+        return regime
 
     @property
     def _tuning_task(self) -> str:
         return f"{self.name}-tuning"
 
-    def _generator_task(self, labels: tuple[str, ...]) -> str:
-        return f"{self.name}-generator-{safe_name(', '.join(labels))}"
+    def _choice_task(self, choice: str) -> str:
+        return f"{self.name}-choice-{safe_name(choice)}"
 
     def _classifier_task(self, regime: Regime) -> str:
         return _classifier_name(self.name, regime.name)
-
-    def _generator_result(self, labels: tuple[str, ...], progress: Progress, folder: Path) -> None:
-        self.train_generator(labels, progress)
-        curves = read_curves(self.checkpoint_of(labels[0]))
-        write_table(folder / "training.csv", self._of_this_fold(curves).assign(label=", ".join(labels)))
 
     def _classifier_result(self, regime: Regime, progress: Progress, folder: Path) -> None:
         fitted = self.fit(regime, progress)
         fitted.save(self.checkpoint_of_classifier(regime), overwrite=True)
         write_table(folder / "predictions.csv", self.predict(fitted).to_table())
+        if self.experiment.choices:
+            write_table(folder / VALIDATION, self.predict_validation(fitted).to_table())
         strangeness = pd.DataFrame({"row": self.split.test, "strangeness": fitted.strangeness(self.test)})
-        write_table(folder / "strangeness.csv", self._of_this_fold(strangeness).assign(regime=regime.name))
+        write_table(folder / "strangeness.csv", self.of_this_fold(strangeness).assign(regime=regime.name))
         if fitted.calibration is not None:
             write_table(folder / UNCALIBRATED, self.predict(fitted.uncalibrated).to_table())
         curves = fitted.history.melt("images_shown", var_name="term")
-        write_table(folder / "training.csv", self._of_this_fold(curves).assign(regime=regime.name))
+        write_table(folder / "training.csv", self.of_this_fold(curves).assign(regime=regime.name))
 
     def _tuning_result(self, progress: Progress, folder: Path) -> None:
         """Search; trials are kept in ``checkpoints`` as they are done, so that a killed search goes on."""
@@ -116,8 +105,20 @@ class Fold:
         )
         trials = search.run(self.tasks.out / "checkpoints" / f"{self._tuning_task}.json", progress=progress)
         rows = [{"trial": number, "score": trial.score, **trial.values} for number, trial in enumerate(trials)]
-        write_table(folder / "trials.csv", self._of_this_fold(pd.DataFrame(rows)))
+        write_table(folder / "trials.csv", self.of_this_fold(pd.DataFrame(rows)))
         write_json(folder / CHOSEN, chosen(trials, metric=self.experiment.metric).values)
+
+    def _choice_result(self, choice: Choice, folder: Path) -> None:
+        said = [Predictions.from_table(self.predictions(name, VALIDATION)) for name in choice.among]
+        found = saturation(said, metric=self.experiment.metric, seed=self.seed("choice"))
+        table = found.assign(choice=choice.name, regime=choice.among)
+        write_table(folder / "choices.csv", self.of_this_fold(table))
+        write_json(folder / CHOSEN, {"regime": table.loc[table["chosen"], "regime"].item()})
+
+    def _embedding_result(self, name: str, folder: Path) -> None:
+        fitted = saved.load(self.checkpoint_of_classifier(self.regime_named(name)))
+        embedded = embedding_of(fitted, self.looked_at(), seed=self.seed("embedding"))
+        write_table(folder / "embedding.csv", embedded.assign(regime=name))
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -127,94 +128,15 @@ class Fold:
         values = read_json(self.tasks.result(self._tuning_task) / CHOSEN, of="a search's result")
         return with_values(self.experiment.classifier, values)
 
-    def _of_this_fold(self, table: pd.DataFrame) -> pd.DataFrame:
-        return table.assign(repeat=self.split.repeat, fold=self.split.fold)
-
-    @property
-    def name(self) -> str:
-        """Names this fold's files."""
-        return _fold_name(self.split.repeat, self.split.fold)
-
-    @cached_property
-    def source(self) -> Patches:
-        """Training patches at the source's size: what lies around the crop fills the corners of rotated ones."""
-        return self.patches.rows(self.split.train)
-
-    @cached_property
-    def train(self) -> Patches:
-        """Training patches, cropped."""
-        return self.source.centre_crop(self.experiment.size)
-
-    @cached_property
-    def validation(self) -> Patches:
-        """Patients who decide when fitting stops, cropped."""
-        return self.patches.rows(self.split.validation).centre_crop(self.experiment.size)
-
-    @cached_property
-    def test(self) -> Patches:
-        """Patients to be scored on, cropped."""
-        return self.patches.rows(self.split.test).centre_crop(self.experiment.size)
-
-    def seed(self, *purpose: object) -> int:
-        """Seed for one purpose in this fold."""
-        return derived_seed(self.experiment.seed, self.split.repeat, self.split.fold, *purpose) % 2**31
-
-    def augmented(self, source: Patches, count: int, purpose: str) -> Patches:
-        """Classically augment ``source`` by paper D's recipe; at most its 480 of each lesion."""
-        recipe = FridAdar2018(output_size=self.experiment.size)
-        count = min(count, recipe.per_lesion * len(source))
-        return recipe.augment(source, seed=self.seed("augment", purpose), count=count)
-
-    def checkpoint_of(self, label: str) -> Path:
-        """Where the generator that makes this class is."""
-        (labels,) = (labels for labels in self.generated if label in labels)
-        return self.tasks.out / "checkpoints" / self._generator_task(labels)
-
-    def train_generator(self, labels: tuple[str, ...], progress: Progress) -> None:
-        """Train the generator of these classes on this fold's training patients, or continue to."""
-        plan = self.experiment.generator_training
-        assert self.experiment.generator is not None  # checked by the experiment
-        train(
-            self.experiment.generator,
-            concatenate([part for label in labels for part in self._generator_parts(label)]),
-            self.checkpoint_of(labels[0]),
-            plan=plan.with_seed(self.seed("generator", *labels)),
-            window=window_named(self.experiment.window, unit=self.patches.unit),
-            validation=self.validation_of(labels),
-            resume=True,
-            progress=progress,
-        )
-
-    def _generator_parts(self, label: str) -> list[Patches]:
-        """Return what a generator learns a class from: its lesions, and as many augmented ones for every class."""
-        of_class = self.source.with_label(label)
-        augmented = self.augmented(of_class, self.experiment.generator_patches, "generator")
-        return [of_class.centre_crop(self.experiment.size), augmented]  # cropping is what the recipe did to the others
-
-    def validation_of(self, labels: tuple[str, ...]) -> Patches | None:
-        """Validation patches of these classes, on which their generator is chosen; None if too few of any for that."""
-        of_classes = [self.validation.rows(self.validation.labels == label) for label in labels]
-        enough = all(len(of_class) >= LEAST_PATCHES for of_class in of_classes)
-        return concatenate(of_classes) if enough else None
-
-    def samples(self, label: str, count: int) -> Patches:
-        """Sample a class; a smaller ``count`` gives the first rows of a larger one.
-
-        A generator that is shown something is shown this fold's training lesions, classically augmented so that each
-        sample has its own, as long as the recipe has so many.
-        """
-        opened, conditions = checkpoint.load(self.checkpoint_of(label)), None
-        if opened.method.pictured:
-            conditions = self.augmented(self.source.with_label(label), count, "conditions")
-        return sample(opened, count, seed=self.seed("sample", label), label=label, conditions=conditions)
-
     def training_set(self, regime: Regime) -> Patches:
         """Join what a regime trains on."""
-        parts = [self.train]
-        if regime.classic:
-            parts.append(self.augmented(self.source, regime.classic, "classifier"))
+        here = self.of_portion(regime.portion)
+        classic = self.regime_named(regime.classic_of).classic if regime.classic_of else regime.classic
+        parts = [here.train] if regime.real else []
+        if classic:
+            parts.append(here.augmented(here.source, classic, "classifier"))
         if regime.synthetic_per_class:
-            parts += [self.samples(label, regime.synthetic_per_class) for label in self.patches.classes]
+            parts += [here.samples(label, regime.synthetic_per_class) for label in self.patches.classes]
         if regime.given and self.given is not None:
             parts.append(self.given)
         return concatenate(parts)
@@ -231,33 +153,30 @@ class Fold:
 
     def predict(self, fitted: FittedClassifier) -> Predictions:
         """Predict the test patients."""
+        return self._predictions(fitted.facts.classes, self.test, self.split.test, fitted.predict_proba(self.test))
+
+    def predict_validation(self, fitted: FittedClassifier) -> Predictions:
+        """Predict the validation patients, to choose among regimes: fitting has stopped where it did best on them."""
+        probability = fitted.predict_proba(self.validation, already_seen=True)
+        return self._predictions(fitted.facts.classes, self.validation, self.split.validation, probability)
+
+    def _predictions(
+        self, classes: tuple[str, ...], patches: Patches, rows: Rows, probability: FloatArray
+    ) -> Predictions:
         return Predictions.of(
-            fitted.facts.classes,
-            labels=self.test.labels,
-            probability=fitted.predict_proba(self.test),
-            patients=self.test.patients,
-            row=self.split.test,
+            classes,
+            labels=patches.labels,
+            probability=probability,
+            patients=patches.patients,
+            row=rows,
             fold=self.split.fold,
             repeat=self.split.repeat,
         )
 
-    def plate(self, label: str) -> Patches:
-        """Some real training lesions of a class and some synthetic ones, under digests instead of patients' names."""
-        real = self.train.with_label(label)
-        chosen = np.random.default_rng(self.seed("plate")).permutation(len(real))[:PLATE_PATCHES]
-        shown = real.rows(np.sort(chosen))
-        digests = [patient_digest(patient) for patient in shown.patients]
-        anonymous = Patches.of(shown.images, patient=digests, label=label, spacing_mm=shown.spacing_mm, unit=shown.unit)
-        return concatenate([anonymous, self.samples(label, PLATE_PATCHES)])
-
 
 def checkpoint_names(regime: str, *, folds: int, repeats: int) -> list[str]:
     """Names of all folds' classifiers of a regime, in a run's ``checkpoints``."""
-    return [_classifier_name(_fold_name(repeat, fold), regime) for repeat in range(repeats) for fold in range(folds)]
-
-
-def _fold_name(repeat: int, fold: int) -> str:
-    return f"repeat{repeat}-fold{fold}"
+    return [_classifier_name(fold_name(repeat, fold), regime) for repeat in range(repeats) for fold in range(folds)]
 
 
 def _classifier_name(fold: str, regime: str) -> str:

@@ -13,7 +13,7 @@ from lesionforge.generators.real_batch import check_shown
 
 
 def check(fold: Fold) -> None:
-    """Check that the experiment of ``fold`` can be run on its patches.
+    """Check that the experiment of ``fold`` can be run on its patches, as far as one fold can tell.
 
     Raises
     ------
@@ -32,6 +32,8 @@ def check(fold: Fold) -> None:
         _check_generator(fold)
     if experiment.generator_patches or any(regime.classic for regime in experiment.regimes):
         fold.augmented(patches, 0, "check")
+    if experiment.choices:
+        _check_choices(fold)
     _check_metric(experiment, patches.classes)
     _check_given(experiment, patches, shape, fold.given)
 
@@ -45,6 +47,18 @@ def _check_generator(fold: Fold) -> None:
     if plan.images:
         method.check_length(shape, plan.images)
     check_shown(method, fold.train, window_named(experiment.window, unit=fold.patches.unit))
+
+
+def _check_choices(fold: Fold) -> None:
+    """A choice weighs a difference against its error over patients, and one patient of a class shows none."""
+    validation = fold.validation
+    counted = validation.table.groupby("label")["patient"].nunique()
+    if len(counted) < len(fold.patches.classes) or counted.min() < 2:
+        raise LesionForgeError(
+            "a choice among regimes needs 2 validation patients of every class or more, but a fold has "
+            f"{', '.join(f'{count} of {label!r}' for label, count in counted.items())}: raise validation (now "
+            f"{fold.experiment.validation}), use fewer folds, or gather more patients."
+        )
 
 
 def _check_metric(experiment: Experiment, classes: tuple[str, ...]) -> None:

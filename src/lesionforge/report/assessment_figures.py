@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from lesionforge.report.figures import BLACK, BLUE, COLOURS, DASHES, PAGE_INCHES, SKY, VERMILION, grid, styled
+from lesionforge.report.figures import BLACK, BLUE, COLOURS, DASHES, PAGE_INCHES, VERMILION, grid, styled
 
 REAL, SYNTHETIC = BLACK, VERMILION
 BINS = 30
@@ -47,12 +47,14 @@ def excesses(table: pd.DataFrame) -> Figure:
 
 @styled
 def spectrum_and_histogram(spectrum: pd.DataFrame, histogram: pd.DataFrame, *, unit: str) -> Figure:
-    """Mean power by spatial frequency, and shares of intensities, of both sets."""
+    """Mean power by spatial frequency, and shares of intensities, of both sets, with bands."""
     figure, panels = grid(1, 2, height=2.7)
     middle = (histogram["from"] + histogram["to"]) / 2
+    sides = ((panels[0, 0], spectrum["cycles_per_pixel"], spectrum), (panels[0, 1], middle, histogram))
     for name, colour, dash in (("real", REAL, "-"), ("synthetic", SYNTHETIC, (0, (5, 1.5)))):
-        panels[0, 0].plot(spectrum["cycles_per_pixel"], spectrum[name], color=colour, linestyle=dash, label=name)
-        panels[0, 1].plot(middle, histogram[name], color=colour, linestyle=dash, label=name)
+        for axes, along, table in sides:
+            axes.fill_between(along, table[f"{name}_low"], table[f"{name}_high"], color=colour, alpha=0.18, linewidth=0)
+            axes.plot(along, table[name], color=colour, linestyle=dash, linewidth=1.2, label=name)
     panels[0, 0].set(xlabel="cycles a pixel", ylabel="power, dB")
     panels[0, 1].set(xlabel=unit, ylabel="share of pixels", yscale="log")
     panels[0, 1].legend(fontsize=8)
@@ -90,7 +92,7 @@ def feature_distances(table: pd.DataFrame) -> Figure:
         axes.plot(place, rows["ks_halved"], "o", color=SYNTHETIC, markersize=3, label="synthetic")
         axes.set(title=family, xticks=[], ylim=(0, 1))
     panels[0, 0].set_ylabel("KS distance")
-    panels[0, -1].legend(fontsize=7, loc="upper right")
+    panels[0, 0].legend(fontsize=7, loc="upper left")
     return figure
 
 
@@ -118,15 +120,16 @@ def ratios(table: pd.DataFrame) -> Figure:
     for axes, space in zip(panels[0], spaces, strict=True):
         rows = table[table["space"] == space]
         edges = np.linspace(0, max(1.5, float(np.quantile(rows["ratio"], 0.995))), 46)
-        for of, colour, fill in (
-            ("training patients", SKY, False),
-            ("held-out patients", REAL, False),
-            ("samples", SYNTHETIC, True),
+        for of, colour, fill, dash in (
+            ("samples", SYNTHETIC, True, "-"),
+            ("training patients", BLUE, False, (0, (4, 1.5))),
+            ("held-out patients", REAL, False, "-"),
         ):
             values = rows[rows["of"] == of]["ratio"].clip(upper=edges[-1])
             if len(values):
                 shares = np.histogram(values, edges)[0] / len(values)
-                axes.stairs(shares, edges, color=colour, fill=fill, alpha=0.5 if fill else 1, linewidth=1.2, label=of)
+                look = {"alpha": 0.5, "linewidth": 0} if fill else {"linestyle": dash, "linewidth": 1.2}
+                axes.stairs(shares, edges, color=colour, fill=fill, label=of, **look)
         axes.set(title=space, xlabel="nearest in training / nearest held out", yticks=[])
     panels[0, -1].legend(fontsize=8)
     return figure

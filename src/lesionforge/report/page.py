@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,13 @@ from lesionforge.evaluation.predictions import Predictions
 from lesionforge.evaluation.roc import roc_band
 from lesionforge.evaluation.scores import positive_classes
 from lesionforge.evaluation.statistics import metric_title
-from lesionforge.report import figures
+from lesionforge.report import comparison_figures, figures
 from lesionforge.report.run_folder import FinishedRun
 from lesionforge.storage import new_file, write_text
 
 _MIME = {"svg": "image/svg+xml", "png": "image/png"}
 _DOTS_PER_INCH = 200
+FEWEST_FOLDS = 6  # of all repeats, that show a spread
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def write_report(run: Path | str) -> Path:
             unmade=finished.unmade,
             patients=next(iter(finished.regimes.values())).n_patients,
             scores=_score_rows(finished.tables["scores"]),
-            regimes=list(finished.regimes),
+            regimes=finished.shown,
+            chosen=_chosen(finished.tables),
             comparisons=finished.tables["comparisons"].to_dict("records") if "comparisons" in finished.tables else [],
             pictures={picture.name: picture for picture in _pictures(finished)},
             plates={folder: sorted(set(patches.labels.tolist())) for folder, patches in finished.plates.items()},
@@ -93,29 +96,35 @@ def _pictures(run: FinishedRun) -> Iterator[Picture]:
     """Draw every figure into ``figures/``."""
     tables, folder = run.tables, run.path / "figures"
     metric = run.config["metric"]
-    main = tables["scores"][tables["scores"]["metric"] == metric]
+    scores = run.of_shown("scores")
+    main = scores[scores["metric"] == metric]
     named = ", ".join(f"{row.regime} {_score(row.estimate)}" for row in main.itertuples())
     yield save_picture(
         folder / "scores.svg",
-        figures.score_intervals(tables["scores"]),
+        figures.score_intervals(scores),
         f"Scores of each regime with 95 % intervals; {metric_title(metric)}: {named}.",
     )
     yield save_picture(
         folder / "roc.svg",
-        figures.roc_curves(_roc_bands(run.regimes)),
-        f"ROC curves of {', '.join(run.regimes)}, with bands; {metric_title(metric)}: {named}.",
+        figures.roc_curves(_roc_bands({name: run.regimes[name] for name in run.shown})),
+        f"ROC curves of {', '.join(run.shown)}, with bands; {metric_title(metric)}: {named}.",
     )
     yield save_picture(
         folder / "confusion.svg",
-        figures.confusion_matrices(tables["confusion"]),
-        f"Confusion matrices of {', '.join(run.regimes)}; the counts are in tables/confusion.csv.",
+        figures.confusion_matrices(run.of_shown("confusion")),
+        f"Confusion matrices of {', '.join(run.shown)}; the counts are in tables/confusion.csv.",
     )
+    yield from _comparison_pictures(run)
     for name, patches in run.plates.items():
         yield from _plates(folder, name, patches, window=run.config["window"], unmade=run.unmade)
     generated = tuple(sorted(set(tables["gan_training"]["label"]))) if "gan_training" in tables else ()
+    fitted = set(tables["classifier_training"]["regime"])
+    if "portion" in tables.get("gan_training", ()):
+        of_most = tables["gan_training"]["portion"] == tables["gan_training"]["portion"].max()
+        tables = tables | {"gan_training": tables["gan_training"][of_most]}
     for table, along, across, groups in (
         ("gan_training", "images_seen", "label", generated),
-        ("classifier_training", "images_shown", "regime", tuple(run.regimes)),
+        ("classifier_training", "images_shown", "regime", tuple(name for name in run.shown if name in fitted)),
     ):
         if table not in tables:
             continue
@@ -125,6 +134,51 @@ def _pictures(run: FinishedRun) -> Iterator[Picture]:
             figures.training_curves(tables[table], along=along, across=across, groups=groups),
             f"Curves of {terms} against {along.replace('_', ' ')} for each {across}, a line for each fold.",
         )
+
+
+def _comparison_pictures(run: FinishedRun) -> Iterator[Picture]:
+    """Draw what the experiment asked for beyond scores: curves over amounts, spread, differences, embeddings."""
+    tables, folder, metric = run.tables, run.path / "figures", run.config["metric"]
+    if "curves" in tables:
+        counts = {name: count for regimes in _chosen(tables).values() for name, count in regimes.items()}
+        for name, metrics in (("curves", [metric, "accuracy"]), ("precision_recall", _precision_and_recall(run))):
+            drawn = comparison_figures.score_curves(tables["curves"], metrics, chosen=counts)
+            alt = f"{', '.join(map(metric_title, metrics))} against amounts, with 95 % intervals; tables/curves.csv."
+            yield save_picture(folder / f"{name}.svg", drawn, alt)
+    if "fold_scores" in tables and _folds(tables["fold_scores"]) >= FEWEST_FOLDS:
+        drawn = comparison_figures.violins(tables["fold_scores"], run.of_shown("scores"), metric="accuracy")
+        yield save_picture(folder / "violins.svg", drawn, "Accuracy of each fold of each repeat by regime.")
+    if "effects" in tables:
+        drawn = comparison_figures.effect_differences(tables["effects"])
+        yield save_picture(folder / "effects.svg", drawn, "Difference of every score; tables/effects.csv.")
+    if "subgroups" in tables:
+        drawn = comparison_figures.subgroup_differences(tables["subgroups"], metric=metric)
+        alt = f"Difference of {metric_title(metric)} by subgroup; tables/subgroups.csv."
+        yield save_picture(folder / "subgroups.svg", drawn, alt)
+    if "embedding" in tables:
+        drawn = comparison_figures.embeddings(run.of_shown("embedding"), across="regime")
+        yield save_picture(folder / "embedding.svg", drawn, "Features of test patches on a plane, by class and origin.")
+
+
+def _precision_and_recall(run: FinishedRun) -> list[str]:
+    """Precision and sensitivity of the first class that is scored against the rest."""
+    first = next(iter(run.regimes.values()))
+    name = first.classes[positive_classes(first)[0]]
+    return [f"precision [{name}]", f"sensitivity [{name}]"]
+
+
+def _folds(fold_scores: pd.DataFrame) -> int:
+    return fold_scores.groupby(["repeat", "fold"]).ngroups
+
+
+def _chosen(tables: dict[str, pd.DataFrame]) -> dict[str, dict[str, int]]:
+    """By how many folds' validation patients each regime was chosen, by choice."""
+    if "choices" not in tables:
+        return {}
+    chosen = tables["choices"][tables["choices"]["chosen"]]
+    return {
+        str(choice): dict(Counter(rows["regime"].tolist())) for choice, rows in chosen.groupby("choice", sort=False)
+    }
 
 
 def _roc_bands(regimes: dict[str, Predictions]) -> dict[str, dict[str, pd.DataFrame]]:

@@ -23,6 +23,15 @@ COLUMNS = {
     "classifier_training": ("regime", "repeat", "fold", "images_shown", "term", "value"),
 }  # fmt: skip
 
+OPTIONAL = {
+    "fold_scores": ("regime", "repeat", "fold", "metric", "value"),
+    "curves": ("line", "along", "amount", "regime", "metric", "estimate", "low", "high"),
+    "choices": ("choice", "regime", "repeat", "fold", "score", "behind", "error", "chosen"),
+    "effects": ("regime", "against", "metric", "baseline", "other", "difference", "low", "high"),
+    "subgroups": ("regime", "against", "subgroup", "part", "lesions", "patients", "difference", "low", "high"),
+    "embedding": ("regime", "layout", "x", "y", "label", "origin", "trustworthiness", "neighbours_kept"),
+}
+
 CONFIG = ("size", "protocol", "title", "window", "metric")
 PROVENANCE = ("software", "data", "folds", "started", "seconds", "device", "warnings")
 
@@ -31,7 +40,8 @@ PROVENANCE = ("software", "data", "folds", "started", "seconds", "device", "warn
 class FinishedRun:
     """What a run wrote: its configuration, where the numbers come from, its tables, and lesions to look at.
 
-    A run of one regime has no table ``comparisons``; one without generators has no plates and no ``gan_training``.
+    A run of one regime has no table ``comparisons``; one without generators has no plates and no ``gan_training``. What
+    is `OPTIONAL` is there if the experiment asked for it.
     """
 
     path: Path
@@ -45,6 +55,16 @@ class FinishedRun:
     def unmade(self) -> str:
         """What lesions that no generator made are called: ``real``, or ``phantom`` where they were computed."""
         return "phantom" if self.provenance["data"].get("phantom") else "real"
+
+    @property
+    def shown(self) -> list[str]:
+        """Regimes and choices whose curves are drawn: those that the experiment names, or all."""
+        return list(self.config.get("shown") or self.regimes)
+
+    def of_shown(self, name: str) -> pd.DataFrame:
+        """The rows of a table that are of the regimes shown, in their order."""
+        table = self.tables[name]
+        return pd.concat([table[table["regime"] == regime] for regime in self.shown], ignore_index=True)
 
     @classmethod
     def read(cls, path: Path) -> "FinishedRun":
@@ -64,7 +84,8 @@ class FinishedRun:
             path,
             config,
             provenance,
-            tables={name: _table(path, name) for name in COLUMNS if name not in absent},
+            tables={name: _table(path, name) for name in COLUMNS if name not in absent}
+            | {name: _table(path, name) for name in OPTIONAL if (path / "tables" / f"{name}.csv").exists()},
             regimes=regimes,
             plates={folder.name: patches_file.load(folder) for folder in folders},
         )
@@ -80,6 +101,7 @@ def _facts(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
 def _table(run: Path, name: str) -> pd.DataFrame:
     path = run / "tables" / f"{name}.csv"
     table = read_table(path)
-    if missing := [column for column in COLUMNS[name] if column not in table]:
-        raise StorageError(f"{path} must have the columns {', '.join(COLUMNS[name])}, but lacks {', '.join(missing)}.")
+    columns = (COLUMNS | OPTIONAL)[name]
+    if missing := [column for column in columns if column not in table]:
+        raise StorageError(f"{path} must have the columns {', '.join(columns)}, but lacks {', '.join(missing)}.")
     return table

@@ -10,6 +10,7 @@ from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.evaluation.assessments import fidelity as fidelity_file
 from lesionforge.evaluation.assessments import separability as separability_file
 from lesionforge.evaluation.assessments.described import evened
+from lesionforge.evaluation.assessments.embedding import assess_embedding
 from lesionforge.evaluation.assessments.fidelity import assess_fidelity
 from lesionforge.evaluation.assessments.memorisation import assess_memorisation
 from lesionforge.evaluation.assessments.radiomics import assess_radiomics
@@ -119,6 +120,25 @@ def test_copies_are_flagged_and_fresh_patients_are_not(real, fake, sides):
     assert (samples["ratio_pixels"][:8] == 0).all()
     assert found.plates["pairs"].shape[1:] == (2, 24, 24)
     assert found.tables["attacks"].set_index("attack")["auc"]["discriminator"] == 1
+
+
+def test_an_embedding_shows_held_out_patients_beside_samples(sides):
+    held_out = sides.only_held_out()
+    network = Features(np.arange(len(held_out.real))[:, None] / 7.0, np.arange(len(held_out.synthetic))[:, None] / 9.0)
+    found = assess_embedding(sides, networks={"network": network})
+    table = found.tables["embedding"]
+    assert table.groupby(["taken_of", "origin"]).size().to_dict() == {
+        (of, origin): len(part)
+        for of in ("network", "texture")
+        for origin, part in (("real", held_out.real), ("synthetic", held_out.synthetic))
+    }
+    trust = found.tables["trust"].set_index("taken_of")["trustworthiness"]
+    assert trust["network"] > 0.9
+    assert f"{trust.min():.2f}" in found.sentences[0]
+    again = assess_embedding(sides, networks={"network": network})
+    pd.testing.assert_frame_equal(again.tables["embedding"], table)
+    with pytest.raises(LesionForgeError, match="no layout"):
+        assess_embedding(sides, layouts=["pca"])
 
 
 def test_a_discriminators_scores_must_fit(sides):

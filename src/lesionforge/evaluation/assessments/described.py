@@ -112,6 +112,9 @@ def _measured(
     patches: Patches, source: MaskSource, plan: RadiomicPlan, *, brighter: bool, progress: Progress
 ) -> FloatArray:
     masks = lesion_masks(patches, source, brighter=brighter)
+    if plan.settings.resample_mm is None:
+        # Spacing then enters total energy alone, and there gives samples away: they have one spacing, patients several.
+        patches = patches.with_images(patches.images, patches.masks, spacing_mm=1.0)
     return radiomics_of(
         patches, masks, settings=plan.settings, cache=plan.cache, workers=plan.workers, progress=progress
     )

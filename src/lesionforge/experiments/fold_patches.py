@@ -1,0 +1,180 @@
+"""What a fold's training sets are made of: its training patients' patches, and generators that learn from them.
+
+A *portion* of a fold is the same fold with fewer training patients: its generators and classifiers have never met the
+others.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from lesionforge.augment.recipes.frid_adar_2018 import FridAdar2018
+from lesionforge.data.exposure import patient_digest
+from lesionforge.data.hounsfield import window_named
+from lesionforge.data.patches import Patches, concatenate
+from lesionforge.data.splits import Split, nested_fractions
+from lesionforge.experiments.experiment import Experiment
+from lesionforge.experiments.tasks import Tasks, write_table
+from lesionforge.generators import checkpoint
+from lesionforge.generators.training import train
+from lesionforge.generators.training_folder import read_curves
+from lesionforge.generators.watch import LEAST_PATCHES
+from lesionforge.networks import derived_seed
+from lesionforge.progress import Progress
+from lesionforge.storage import safe_name
+from lesionforge.synthesis.sample import sample
+
+PLATE_PATCHES = 24
+
+
+@dataclass(frozen=True, eq=False)
+class FoldPatches:
+    """The patches of a split under an experiment, and what its generators make of them."""
+
+    experiment: Experiment
+    patches: Patches
+    split: Split
+    tasks: Tasks
+    given: Patches | None = None
+    portion: float = 1.0  # of the training patients that the split holds
+
+    def of_portion(self, portion: float) -> Self:
+        """Return this fold with a share of its training patients; the smaller shares are in the larger."""
+        if portion == self.portion:
+            return self
+        assert self.portion == 1  # a share of a share would be another one
+        (rows,) = nested_fractions(self.patches, self.split.train, fractions=[portion], seed=self.seed("portions"))
+        return replace(self, split=replace(self.split, train=rows), portion=portion)
+
+    @property
+    def generated(self) -> list[tuple[str, ...]]:
+        """The classes that each generator of the fold makes: one, or all where they can be asked for."""
+        assert self.experiment.generator is not None  # checked by the experiment
+        classes = self.patches.classes
+        return [classes] if self.experiment.generator.conditional else [(label,) for label in classes]
+
+    @property
+    def name(self) -> str:
+        """Names this fold's files."""
+        return fold_name(self.split.repeat, self.split.fold)
+
+    @cached_property
+    def source(self) -> Patches:
+        """Training patches at the source's size: what lies around the crop fills the corners of rotated ones."""
+        return self.patches.rows(self.split.train)
+
+    @cached_property
+    def train(self) -> Patches:
+        """Training patches, cropped."""
+        return self.source.centre_crop(self.experiment.size)
+
+    @cached_property
+    def validation(self) -> Patches:
+        """Patients who decide when fitting stops, cropped."""
+        return self.patches.rows(self.split.validation).centre_crop(self.experiment.size)
+
+    @cached_property
+    def test(self) -> Patches:
+        """Patients to be scored on, cropped."""
+        return self.patches.rows(self.split.test).centre_crop(self.experiment.size)
+
+    def seed(self, *purpose: object) -> int:
+        """Seed for one purpose in this fold."""
+        return derived_seed(self.experiment.seed, self.split.repeat, self.split.fold, *purpose) % 2**31
+
+    def augmented(self, source: Patches, count: int, purpose: str) -> Patches:
+        """Classically augment ``source`` by paper D's recipe; at most its 480 of each lesion."""
+        recipe = FridAdar2018(output_size=self.experiment.size)
+        count = min(count, recipe.per_lesion * len(source))
+        return recipe.augment(source, seed=self.seed("augment", purpose), count=count)
+
+    def checkpoint_of(self, label: str) -> Path:
+        """Where the generator that makes this class is."""
+        (labels,) = (labels for labels in self.generated if label in labels)
+        return self.tasks.out / "checkpoints" / self._generator_task(labels)
+
+    def train_generator(self, labels: tuple[str, ...], progress: Progress) -> None:
+        """Train the generator of these classes on this fold's training patients, or continue to."""
+        plan = self.experiment.generator_training
+        assert self.experiment.generator is not None  # checked by the experiment
+        train(
+            self.experiment.generator,
+            concatenate([part for label in labels for part in self._generator_parts(label)]),
+            self.checkpoint_of(labels[0]),
+            plan=plan.with_seed(self.seed("generator", *labels)),
+            window=window_named(self.experiment.window, unit=self.patches.unit),
+            validation=self.validation_of(labels),
+            resume=True,
+            progress=progress,
+        )
+
+    def _generator_parts(self, label: str) -> list[Patches]:
+        """Return what a generator learns a class from: its lesions, and as many augmented ones for every class."""
+        of_class = self.source.with_label(label)
+        augmented = self.augmented(of_class, self.experiment.generator_patches, "generator")
+        return [of_class.centre_crop(self.experiment.size), augmented]  # cropping is what the recipe did to the others
+
+    def validation_of(self, labels: tuple[str, ...]) -> Patches | None:
+        """Validation patches of these classes, on which their generator is chosen; None if too few of any for that."""
+        of_classes = [self.validation.rows(self.validation.labels == label) for label in labels]
+        enough = all(len(of_class) >= LEAST_PATCHES for of_class in of_classes)
+        return concatenate(of_classes) if enough else None
+
+    def samples(self, label: str, count: int, *, purpose: str = "sample") -> Patches:
+        """Sample a class; a smaller ``count`` gives the first rows of a larger one.
+
+        A generator that is shown something is shown this fold's training lesions, classically augmented so that each
+        sample has its own, as long as the recipe has so many.
+        """
+        opened, conditions = checkpoint.load(self.checkpoint_of(label)), None
+        if opened.method.pictured:
+            conditions = self.augmented(self.source.with_label(label), count, "conditions")
+        return sample(opened, count, seed=self.seed(purpose, label), label=label, conditions=conditions)
+
+    def do_generator(self, labels: tuple[str, ...], *, progress: Progress) -> None:
+        """Do the task of training the generator of these classes, unless it has been done."""
+        make = partial(self._generator_result, labels, progress.within(self.name))
+        self.tasks.do(self._generator_task(labels), stage="generators", make=make)
+
+    def _generator_result(self, labels: tuple[str, ...], progress: Progress, folder: Path) -> None:
+        self.train_generator(labels, progress)
+        curves = read_curves(self.checkpoint_of(labels[0]))
+        here = self.of_this_fold(curves).assign(label=", ".join(labels), portion=self.portion)
+        write_table(folder / "training.csv", here)
+
+    def _generator_task(self, labels: tuple[str, ...]) -> str:
+        of_portion = "" if self.portion == 1 else f"portion{self.portion:g}-"
+        return f"{self.name}-{of_portion}generator-{safe_name(', '.join(labels))}"
+
+    def looked_at(self) -> Patches:
+        """Test patches whose features are embedded, and as many samples in all as there are of these, if any."""
+        rng = np.random.default_rng(self.seed("embedding"))
+        chosen = np.sort(rng.permutation(len(self.test))[: self.experiment.embedded])
+        parts = [self.test.rows(chosen)]
+        if self.experiment.portions:
+            made_by = self.of_portion(self.experiment.portions[0])
+            each = max(1, len(chosen) // len(self.patches.classes))
+            parts += [made_by.samples(label, each, purpose="embedding") for label in self.patches.classes]
+        return concatenate(parts)
+
+    def plate(self, label: str) -> Patches:
+        """Some real training lesions of a class and some synthetic ones, under digests instead of patients' names."""
+        real = self.train.with_label(label)
+        chosen = np.random.default_rng(self.seed("plate")).permutation(len(real))[:PLATE_PATCHES]
+        shown = real.rows(np.sort(chosen))
+        digests = [patient_digest(patient) for patient in shown.patients]
+        anonymous = Patches.of(shown.images, patient=digests, label=label, spacing_mm=shown.spacing_mm, unit=shown.unit)
+        return concatenate([anonymous, self.samples(label, PLATE_PATCHES)])
+
+    def of_this_fold(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Say which fold of which repeat a table is of."""
+        return table.assign(repeat=self.split.repeat, fold=self.split.fold)
+
+
+def fold_name(repeat: int, fold: int) -> str:
+    """Name the files of a fold."""
+    return f"repeat{repeat}-fold{fold}"
