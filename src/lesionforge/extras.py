@@ -8,7 +8,6 @@ EXTRAS = {  # and the module by which each is known to be there
     "radiomics": "radiomics",
     "web": "fastapi",
     "cluster": "ray",
-    "transfer": "torchvision",
     "tune": "optuna",
     "onnx": "onnxruntime",
     "umap": "umap",

@@ -5,9 +5,11 @@ import pytest
 
 from lesionforge import cli
 from lesionforge.data import patches_file
-from lesionforge.data.formats.volume_file import write_volume
+from lesionforge.data.formats.volume_file import read_voxels, write_volume
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.phantom.scans import phantom_scan
+from lesionforge.generators.state import TrainingPlan
+from lesionforge.generators.training import train
 from lesionforge.storage import read_json
 
 
@@ -62,10 +64,45 @@ def test_populate_makes_a_cohort(copier, scan, tmp_path, capsys):
     for _ in range(2):  # the second time it has nothing to do
         assert lesionforge("populate", copier, scan.parent, "--lesions", 2, "--diameter-mm", "7-9",
                            "--label", "benign", "--out", out) == 0  # fmt: skip
-        assert "2 of 2 lesions in 1 scans" in capsys.readouterr().out
+        assert "2 of 2 lesions in 1 hosts" in capsys.readouterr().out
     fitted = ["--diameters-like", copier, "--label", "benign", "--out", tmp_path / "fitted"]
     assert lesionforge("populate", copier, scan.parent, *fitted) == 2  # all of one size: nothing to fit
     assert "name a range with --diameter-mm" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def in_painter(small_method, small_patches, tmp_path_factory):
+    """A checkpoint that follows masks, trained for a moment."""
+    patches = small_patches(shape=(16, 16), patients=4).with_label("benign")
+    patches = patches.with_images(patches.images, patches.masks, spacing_mm=1.6)
+    method = small_method("pix2pix", condition="erased", batch_size=4)
+    return train(method, patches, tmp_path_factory.mktemp("trained") / "out", plan=TrainingPlan(images=4), device="cpu")
+
+
+def test_insert_follows_a_mask_and_borrows_shapes(in_painter, copier, scan, tmp_path, capsys):
+    voxels, geometry = read_voxels(scan)
+    mask = np.zeros(voxels.shape, np.uint8)
+    mask[2:4, 108:114, 162:167] = 1
+    write_volume(tmp_path / "mask.nii.gz", mask, geometry)
+    common = ["--device", "cpu"]
+    assert lesionforge("insert", in_painter, scan, "--mask", tmp_path / "mask.nii.gz", *common,
+                       "--out", tmp_path / "drawn") == 0  # fmt: skip
+    record = read_json(tmp_path / "drawn" / "synthetic_lesions.json", of="it")
+    (lesion,) = record["lesions"]
+    area = 6 * 5 * np.prod(geometry.spacing_mm[1:])
+    assert lesion["asked_diameter_mm"] == pytest.approx(2 * np.sqrt(area / np.pi))
+    assert record["request"]["outlines"].startswith("given-")
+    assert lesionforge("insert", in_painter, scan, "--sites", 1, "--shapes-like", copier, *common,
+                       "--out", tmp_path / "like") == 0  # fmt: skip
+    record = read_json(tmp_path / "like" / "synthetic_lesions.json", of="it")
+    assert record["request"]["outlines"] == f"traced-{patches_file.load(copier).digest}"
+    assert patches_file.load(copier).exposure.patients <= set(record["exposure"]["patients"])
+    capsys.readouterr()
+    for arguments in (["--mask", tmp_path / "mask.nii.gz"], ["--sites", 1, "--shapes-like", copier]):
+        assert lesionforge("insert", copier, scan, *arguments, "--label", "benign", "--out", tmp_path / "new") == 2
+        error = capsys.readouterr().err
+        assert "do not copy" in error or "copies of lesions have outlines of their own" in error
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Verbs that put lesions into whole scans."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,10 @@ As = Annotated[str, typer.Option("--as", help="dicom or nifti; auto: as the scan
 Attached = Annotated[str, typer.Option(help="any, free (of surface and vessels), surface (the pleura) or vessel.")]
 Margin = Annotated[float, typer.Option(help="Around the lesion, painted alone.")]
 Rim = Annotated[float, typer.Option(help="Beyond, over which it fades into the scan.")]
+ShapesLike = Annotated[
+    Path | None,
+    typer.Option(metavar="PATCHES", help="Outlines of these lesions, turned and scaled. [computed, lobed]"),
+]
 Format = Annotated[str, typer.Option("--format", help="Of the scan; see `methods`.")]
 
 
@@ -34,7 +39,11 @@ def insert(
         list[str], typer.Option(metavar="X,Y,Z", help="Where, in voxels from right, front and feet, from 0.")
     ] = [],  # noqa: B006
     sites: Annotated[int, typer.Option(min=0, help="Find so many places instead.")] = 0,
-    diameter_mm: Annotated[float, typer.Option(help="Of every lesion.")] = 8.0,
+    mask: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Or just where this mask is, a lesion for each part of it.")
+    ] = None,
+    diameter_mm: Annotated[float, typer.Option(help="Of every lesion; of a mask's, its own.")] = 8.0,
+    shapes_like: ShapesLike = None,
     label: Label = None,
     attached: Attached = "any",
     within: Annotated[
@@ -55,48 +64,57 @@ def insert(
 
     Example: lesionforge insert nodules.pix2pix LIDC-IDRI-0001/ --sites 2 --diameter-mm 9 --out synthetic.lidc1
     """
-    from lesionforge.data.lungs import lungs
     from lesionforge.storage import refuse_existing
-    from lesionforge.synthesis.blending import Blending
-    from lesionforge.synthesis.hosts import check_inside, find_host, read_organ
-    from lesionforge.synthesis.inserted_files import kind_for, write_inserted
-    from lesionforge.synthesis.insertion import check_sizes
-    from lesionforge.synthesis.insertion import insert as put
-    from lesionforge.synthesis.sites import Site, find_sites
+    from lesionforge.synthesis.insertion.files import kind_for, write_inserted
+    from lesionforge.synthesis.insertion.hosts import check_inside, find_host, read_organ
+    from lesionforge.synthesis.insertion.into_scans import check_sizes
+    from lesionforge.synthesis.insertion.into_scans import insert as put
+    from lesionforge.synthesis.insertion.sites import Site, find_sites, lungs_about
+    from lesionforge.synthesis.insertion.traced import given
 
     refuse_existing(out)
-    if bool(at or at_voxel) == bool(sites):
-        raise LesionForgeError("say where lesions are to be, with --at or --at-voxel, or how many, with --sites.")
+    if (bool(at or at_voxel), bool(sites), mask is not None).count(True) != 1:
+        raise LesionForgeError(
+            "say where lesions are to be, with --at or --at-voxel, or with --mask, or how many, with --sites."
+        )
     chosen, rules = _choice(kind, ("auto", "dicom", "nifti"), of="--as"), _rules(attached)
-    blending, opened = Blending(margin_mm, rim_mm), open_painter(painter, device)
-    opened.checked_label(label)
+    manner = _manner(painter, device, label, shapes_like, (margin_mm, rim_mm), seed)
     host = find_host(scan, series=series, format_=format_, progress=INVOCATION.progress)
     kind_for(host, chosen)
-    check_sizes(host.scan, [diameter_mm], opened, blending=blending)
     organ = None if within is None else read_organ(within, host.scan)
-    if sites:
-        ground = lungs(host.scan) if organ is None else organ
+    if mask is not None:
+        if shapes_like is not None or not manner.painter.follows_masks:
+            raise LesionForgeError("a mask is what a lesion is to look like: leave --shapes-like out, and do not copy.")
+        places, outlines = given(mask, host.scan.geometry)
+        manner = replace(manner, outlines=outlines)
+        check_inside(host.scan, places, organ)
+    elif sites:
+        check_sizes(host.scan, [diameter_mm], manner)
+        ground = lungs_about(host.scan) if organ is None else organ
         places = find_sites(host.scan, ground, [diameter_mm] * sites, rules=rules, known=host.known, seed=seed)
     else:
+        check_sizes(host.scan, [diameter_mm], manner)
         points = [three_numbers(text, of="--at") for text in at]
         points += [_voxel(host.scan, text) for text in at_voxel]
         places = tuple(Site(point, diameter_mm) for point in points)
         check_inside(host.scan, places, organ)
-    inserted = put(host.scan, places, opened, label=label, seed=seed, blending=blending)
-    record = write_inserted(host, inserted, opened, out, seed=seed, blending=blending, kind=chosen)
+    record = write_inserted(host, put(host.scan, places, manner), manner, out, kind=chosen)
     facts = {"out": str(out), "lesions": {str(each["number"]): _shown(each) for each in record["lesions"]}}
     typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines(facts)))
 
 
 def populate(
     painter: PainterFolder,
-    scans: Annotated[Path, typer.Argument(metavar="SCANS", help="Folder of scans, of any format that is known.")],
+    scans: Annotated[
+        Path, typer.Argument(metavar="SCANS|PATCHES", help="Folder of scans, of any format that is known; or patches.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the cohort; one begun there is continued.")],
-    lesions: Annotated[int, typer.Option(min=1, help="In all; dealt out to the scans.")] = 100,
+    lesions: Annotated[int, typer.Option(min=1, help="In all; dealt out to the scans, or patches.")] = 100,
     diameter_mm: Annotated[str, typer.Option(metavar="MM|MM-MM", help="Of each lesion, or from which to which.")] = "",
     diameters_like: Annotated[
         Path | None, typer.Option(metavar="PATCHES", help="Or as those of these lesions are distributed.")
     ] = None,
+    shapes_like: ShapesLike = None,
     label: Label = None,
     attached: Attached = "any",
     kind: As = "auto",
@@ -113,31 +131,39 @@ def populate(
     Example: lesionforge populate nodules.pix2pix LIDC-IDRI/ --lesions 500 --diameter-mm 6-14 --out synthetic.lidc
     """
     from lesionforge.data import patches_file
-    from lesionforge.synthesis.blending import Blending
-    from lesionforge.synthesis.diameters import Diameters, LogNormal
-    from lesionforge.synthesis.hosts import find_hosts
-    from lesionforge.synthesis.synthetic_cohort import SyntheticCohort, make_cohort
+    from lesionforge.synthesis.insertion.diameters import Diameters, LogNormal
+    from lesionforge.synthesis.insertion.hosts import find_hosts
+    from lesionforge.synthesis.insertion.synthetic_cohort import SyntheticCohort, make_cohort
 
     if bool(diameter_mm) == (diameters_like is not None):
         raise LesionForgeError("say how large lesions are to be, with --diameter-mm or with --diameters-like.")
-    opened = open_painter(painter, device)
     diameters: Diameters = (
         _between(diameter_mm)
         if diameters_like is None
         else LogNormal.like(patches_file.load(diameters_like), label or "")
     )
-    plan = SyntheticCohort(
-        lesions,
-        diameters,
-        label=label,
-        rules=_rules(attached),
-        blending=Blending(margin_mm, rim_mm),
-        kind=_choice(kind, ("auto", "dicom", "nifti"), of="--as"),
-        seed=seed,
-    )
+    manner = _manner(painter, device, label, shapes_like, (margin_mm, rim_mm), seed)
+    kinds = _choice(kind, ("auto", "dicom", "nifti"), of="--as")
+    plan = SyntheticCohort(lesions, diameters, rules=_rules(attached), kind=kinds)
     found = find_hosts(scans, format_=format_, progress=INVOCATION.progress)
-    table = make_cohort(found.cases, opened, plan, out, progress=INVOCATION.progress)
-    typer.echo(f"{out}: {len(table)} of {lesions} lesions in {table['folder'].nunique()} scans")
+    table = make_cohort(found.cases, manner, plan, out, progress=INVOCATION.progress)
+    typer.echo(f"{out}: {len(table)} of {lesions} lesions in {table['folder'].nunique()} hosts")
+
+
+def _manner(
+    painter: Path, device: str, label: str | None, shapes_like: Path | None, widths_mm: tuple[float, float], seed: int
+) -> Any:
+    from lesionforge.data import patches_file
+    from lesionforge.synthesis.insertion.blending import Blending
+    from lesionforge.synthesis.insertion.manner import Manner
+    from lesionforge.synthesis.insertion.outlines import Lobed
+    from lesionforge.synthesis.insertion.traced import Traced
+
+    opened = open_painter(painter, device)
+    if shapes_like is not None and not opened.follows_masks:
+        raise LesionForgeError("copies of lesions have outlines of their own: leave --shapes-like out.")
+    outlines = Lobed() if shapes_like is None else Traced(patches_file.load(shapes_like))
+    return Manner(opened, label, outlines, Blending(*widths_mm), seed)
 
 
 def open_painter(path: Path, device: str) -> Any:
@@ -145,8 +171,8 @@ def open_painter(path: Path, device: str) -> Any:
     from lesionforge.data import patches_file
     from lesionforge.generators import checkpoint
     from lesionforge.networks import choose_device
-    from lesionforge.synthesis.copy_paste import CopyPaste
-    from lesionforge.synthesis.painter import CheckpointPainter
+    from lesionforge.synthesis.insertion.copy_paste import CopyPaste
+    from lesionforge.synthesis.insertion.painter import CheckpointPainter
 
     if (path / patches_file.MANIFEST).exists():
         return CopyPaste(patches_file.load(path))
@@ -154,7 +180,7 @@ def open_painter(path: Path, device: str) -> Any:
 
 
 def _rules(attached: str) -> Any:
-    from lesionforge.synthesis.sites import SiteRules
+    from lesionforge.synthesis.insertion.sites import SiteRules
 
     return SiteRules(attached=_choice(attached, ("any", "free", "surface", "vessel"), of="--attached"))
 
@@ -172,7 +198,7 @@ def _voxel(scan: Any, text: str) -> tuple[float, float, float]:
 
 
 def _between(text: str) -> Any:
-    from lesionforge.synthesis.diameters import Between
+    from lesionforge.synthesis.insertion.diameters import Between
 
     low, _, high = text.partition("-")
     try:

@@ -22,7 +22,7 @@ from lesionforge import settings
 from lesionforge.data import patches_file
 from lesionforge.data.cutter import Cut, Cutter
 from lesionforge.data.growing_array import GrowingArray
-from lesionforge.data.patches import Patches
+from lesionforge.data.patches import Patches, joined_generators
 from lesionforge.data.scan import Annotations, Scan
 from lesionforge.data.selection import Step, select
 from lesionforge.data.source import Case, Found, Skip, counted
@@ -238,13 +238,14 @@ def _patches(cuts: Sequence[Cut], scan: Scan, annotations: Annotations) -> Patch
     rows = pd.DataFrame([_row(cut, annotations) for cut in cuts])
     columns: dict[str, Any] = {str(name): rows[name].to_numpy() for name in rows}
     masks = [cut.mask for cut in cuts if cut.mask is not None]
-    return Patches.of(
+    patches = Patches.of(
         np.stack([cut.image for cut in cuts]),
         masks=np.stack(masks).astype(np.uint8) if len(masks) == len(cuts) else None,
         spacing_mm=np.array([cut.spacing_mm for cut in cuts]),
         unit=scan.unit,
         **columns,
     )
+    return patches if scan.synthetic is None else scan.synthetic.mark(patches)
 
 
 def _row(cut: Cut, annotations: Annotations) -> dict[str, Any]:
@@ -265,7 +266,7 @@ def _joined(folders: Sequence[Path], place: Path) -> Patches:
     marked = [each.masks for each in sets if each.masks is not None]
     masks = _written(marked, place / "masks.npy") if len(marked) == len(sets) else None
     table = pd.concat([each.table for each in sets], ignore_index=True)
-    return Patches(images, table, masks=masks, unit=units[0])
+    return Patches(images, table, masks=masks, unit=units[0], generators=joined_generators(sets))
 
 
 def _written(arrays: Sequence[NDArray[Any]], file: Path) -> NDArray[Any]:

@@ -284,18 +284,23 @@ def concatenate(sets: Sequence[Patches]) -> Patches:
                 f"sets to join must have one size and unit, but {first.shape} in {first.unit} and {other.shape} in "
                 f"{other.unit} came: crop or convert them first."
             )
-    generators: dict[str, Exposure] = {}
-    for each in sets:
-        for origin, exposure in each.generators.items():
-            generators[origin] = generators.get(origin, Exposure()) | exposure
     masks = [each.masks for each in sets if each.masks is not None]
     return Patches(
         np.concatenate([each.images for each in sets]),
         pd.concat([each.table for each in sets], ignore_index=True),
         masks=np.concatenate(masks) if len(masks) == len(sets) else None,
         unit=first.unit,
-        generators=generators,
+        generators=joined_generators(sets),
     )
+
+
+def joined_generators(sets: Sequence[Patches]) -> dict[str, Exposure]:
+    """For each synthetic origin of several sets, all that its generator has seen."""
+    generators: dict[str, Exposure] = {}
+    for each in sets:
+        for origin, exposure in each.generators.items():
+            generators[origin] = generators.get(origin, Exposure()) | exposure
+    return generators
 
 
 def _median(column: "pd.Series[float]") -> float | None:

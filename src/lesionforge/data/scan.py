@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesionforge.data.geometry import Geometry, Index, Point
+from lesionforge.data.synthetic_scans import Synthetic
 from lesionforge.errors import LesionForgeError
 
 
@@ -33,6 +34,8 @@ class Scan:
     facts
         What else is known, each a column of the patches cut from it: text or numbers. Usual names:
         ``slice_thickness_mm``, ``manufacturer``, ``model``, ``kernel``, ``tube_voltage_kv``.
+    synthetic
+        How it was made, if a generator has made or changed it.
     """
 
     voxels: NDArray[Any]
@@ -41,6 +44,7 @@ class Scan:
     name: str
     unit: str = "HU"
     facts: Mapping[str, str | float] = field(default_factory=dict)
+    synthetic: Synthetic | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.shape != self.geometry.shape:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sr.codedict import codes
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -30,6 +31,7 @@ HU_TYPES = ("", "HU", "US")  # US: unspecified, which for CT is HU
 
 TEXT_FACTS = {"manufacturer": "Manufacturer", "model": "ManufacturerModelName", "kernel": "ConvolutionKernel"}
 NUMBER_FACTS = {"slice_thickness_mm": "SliceThickness", "tube_voltage_kv": "KVP"}
+SYNTHESIZING = "DCM", codes.DCM.SynthesizingEquipment.value  # purpose of a contributing equipment
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 TAGS = [  # looked up once, not for each file
     Tag(keyword)
@@ -38,6 +40,7 @@ TAGS = [  # looked up once, not for each file
         *("Modality", "ImageType", "FrameType", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
         *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "ImageOrientationPatient"),
         *("ImagePositionPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "RescaleType"),
+        *("SyntheticData", "ContributingEquipmentSequence"),
         *(*TEXT_FACTS.values(), *NUMBER_FACTS.values(), *GROUPS),
     )
 ]
@@ -65,6 +68,8 @@ class Plane:
         HU = slope · stored value + intercept.
     facts
         As of `Scan`.
+    is_synthetic
+        Whether it says of itself that a generator has made or changed it.
     """
 
     file: Path
@@ -82,6 +87,7 @@ class Plane:
     slope: float
     intercept: float
     facts: Mapping[str, str | float]
+    is_synthetic: bool = False
 
     @property
     def in_whole_hu(self) -> bool:
@@ -158,6 +164,7 @@ class _Header:
             slope=slope,
             intercept=intercept,
             facts=self._facts(),
+            is_synthetic=self._is_synthetic(),
         )
 
     def check_modality(self) -> None:
@@ -216,6 +223,13 @@ class _Header:
     def _facts(self) -> dict[str, str | float]:
         text = {name: self._text(keyword)[:LONGEST_FACT] for name, keyword in TEXT_FACTS.items()}
         return text | {name: self._number_or_nan(keyword) for name, keyword in NUMBER_FACTS.items()}
+
+    def _is_synthetic(self) -> bool:
+        equipment = self._value("ContributingEquipmentSequence") or ()
+        purposes = [code for item in equipment for code in item.get("PurposeOfReferenceCodeSequence") or ()]
+        return self._code("SyntheticData") == "YES" or any(
+            (code.get("CodingSchemeDesignator"), code.get("CodeValue")) == SYNTHESIZING for code in purposes
+        )
 
     def _number_or_nan(self, keyword: str) -> float:
         try:

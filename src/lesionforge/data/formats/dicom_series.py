@@ -19,6 +19,7 @@ from lesionforge.data.formats.file_tree import files_below
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.scan import Scan
 from lesionforge.data.source import Skip
+from lesionforge.data.synthetic_scans import Synthetic, made_by
 from lesionforge.errors import UnfitDataError
 from lesionforge.progress import SILENT, Progress
 from lesionforge.storage import digest
@@ -39,12 +40,15 @@ class Series:
         frame of reference, or of the series): one patient's studies then count as several patients.
     uid
         Series instance UID; where the files have none, a digest of their SOP instance UIDs.
+    synthetic
+        How it was made, if a generator has made or changed it.
     """
 
     planes: tuple[Plane, ...]
     stored: Geometry
     patient: str
     uid: str
+    synthetic: Synthetic | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -90,14 +94,16 @@ class Series:
             of_file = list(planes)
             read_hu(of_file, voxels[done : done + len(of_file)])
             done += len(of_file)
-        return Scan(voxels, self.stored, patient=self.patient, name=self.uid, facts=self.facts).canonical()
+        return Scan(
+            voxels, self.stored, patient=self.patient, name=self.uid, facts=self.facts, synthetic=self.synthetic
+        ).canonical()
 
 
 def find_series(path: Path, *, progress: Progress = SILENT) -> tuple[list[Series], list[Skip]]:
     """Find the CT series in the files at or below ``path``, sorted by their UID, and what cannot be used.
 
     Each header is read once. Files that are no DICOM are passed over; other modalities, localizers and broken files
-    are among the skipped, as are series with missing slices.
+    are among the skipped, as are series with missing slices, and synthetic ones without a record (`synthetic_scans`).
 
     Raises
     ------
@@ -110,7 +116,9 @@ def find_series(path: Path, *, progress: Progress = SILENT) -> tuple[list[Series
         try:
             kept, left_out = _largest_stack(members)
             skipped += left_out
-            series.append(Series(*stack(kept), patient=_patient(members, uid), uid=uid))
+            marked = next((plane.file for plane in members if plane.is_synthetic), None)
+            synthetic = None if marked is None else made_by(marked, series_uid=uid)
+            series.append(Series(*stack(kept), patient=_patient(members, uid), uid=uid, synthetic=synthetic))
         except UnfitDataError as error:
             skipped.append(Skip.because(uid, error))
     if unnamed := sum(not each.planes[0].patient for each in series):

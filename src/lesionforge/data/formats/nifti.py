@@ -36,7 +36,9 @@ HEADER = np.dtype(
         ("slice_end", "i2"),
         ("slice_code", "u1"),
         ("xyzt_units", "u1"),
-        ("described", "S128"),
+        ("displayed", "S24"),
+        ("description", "S80"),
+        ("auxiliary", "S24"),
         ("qform_code", "i2"),
         ("sform_code", "i2"),
         ("quatern", "f4", 3),
@@ -65,6 +67,7 @@ class NiftiHeader:
     offset: int
     slope: float
     intercept: float
+    description: str = ""
 
     @property
     def voxel_bytes(self) -> int:
@@ -105,8 +108,8 @@ def read_voxels(path: Path, header: NiftiHeader) -> NDArray[np.generic]:
     return _whole(scaled) if whole else scaled
 
 
-def write(path: Path, voxels: NDArray[Any], geometry: Geometry, *, compressed: bool) -> None:
-    """Write voxels [z, y, x]; the same voxels give the same bytes.
+def write(path: Path, voxels: NDArray[Any], geometry: Geometry, *, compressed: bool, description: str = "") -> None:
+    """Write voxels [z, y, x]; the same voxels give the same bytes. Of a description 79 ASCII characters are kept.
 
     Raises
     ------
@@ -118,6 +121,7 @@ def write(path: Path, voxels: NDArray[Any], geometry: Geometry, *, compressed: b
         raise LesionForgeError(f"NIfTI cannot hold voxels of {voxels.dtype} and {voxels.shape}: convert or cut them.")
     raw = np.zeros((), dtype=HEADER.newbyteorder("<"))
     z, y, x = voxels.shape
+    raw["description"] = description.encode("ascii", "replace")[:79]
     raw["sizeof_hdr"], raw["magic"], raw["vox_offset"] = HEADER.itemsize, b"n+1", FIRST_VOXEL
     raw["dim"] = (3, x, y, z, 1, 1, 1, 1)
     raw["datatype"], raw["bitpix"], raw["scl_slope"], raw["xyzt_units"] = kind, 8 * voxels.dtype.itemsize, 1, 2
@@ -183,7 +187,8 @@ def _header(path: Path, content: bytes) -> NiftiHeader:
         raise UnfitDataError("header damaged", f"{path} says that its voxels begin at byte {offset}: export it again.")
     if slope == 0 or not np.isfinite((slope, intercept)).all():  # as NIfTI says: then there is no scale
         slope, intercept = 1.0, 0.0
-    return NiftiHeader(_geometry(path, raw, shape), dtype, int(offset), slope, intercept)
+    description = bytes(raw["description"]).decode("ascii", "replace")
+    return NiftiHeader(_geometry(path, raw, shape), dtype, int(offset), slope, intercept, description)
 
 
 def _shape(path: Path, raw: np.void) -> Index:

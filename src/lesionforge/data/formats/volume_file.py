@@ -17,6 +17,7 @@ from lesionforge.data.formats import nifti
 from lesionforge.data.formats.file_tree import file_inside
 from lesionforge.data.geometry import Direction, Geometry
 from lesionforge.data.scan import Scan
+from lesionforge.data.synthetic_scans import Synthetic, made_by
 from lesionforge.errors import LesionForgeError, StorageError, UnfitDataError
 from lesionforge.storage import new_file
 
@@ -29,6 +30,7 @@ READERS = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO"
 MOST_VOXELS = 2**30  # 1024 × 1024 × 1024
 MOST_DEFLATED = 1032  # no byte of a gzip or zlib file holds more (zlib's technical details)
 LONGEST_HEADER = 2**16
+SYNTHETIC = "SYNTHETIC, by LesionForge"  # as a NIfTI file says it
 LOCAL = "LOCAL"  # what a MetaImage says where the voxels follow the header
 FIELD = re.compile(rb"[ \t]*(\w[\w ]*?)[ \t]*(?::=|[:=])[ \t]*(.*?)[ \t\r]*")
 ANATOMICAL = "left-posterior-superior"  # what ITK calls an NRRD whose space has names that it knows
@@ -49,10 +51,23 @@ def read_volume(path: Path, *, patient: str, name: str, unit: str = "HU") -> Sca
         The file is not whole, not a right-angled volume of finite numbers, does not say how it lies in the patient,
         or cannot be in HU where ``unit`` says so.
     """
+    synthetic = how_made(path)
     voxels, geometry = read_voxels(path)
     if unit == "HU":
         _check_hu(path, voxels)
-    return Scan(voxels, geometry, patient=patient, name=name, unit=unit).canonical()
+    return Scan(voxels, geometry, patient=patient, name=name, unit=unit, synthetic=synthetic).canonical()
+
+
+def how_made(path: Path) -> Synthetic | None:
+    """Return what the record beside a volume says that LesionForge has made; None: nothing says that it is synthetic.
+
+    Raises
+    ------
+    UnfitDataError
+        It is synthetic, but there is no record.
+    """
+    marked = suffix_of(path) in NIFTI and _nifti_header(path).description.startswith(SYNTHETIC)
+    return made_by(path) if marked else None
 
 
 @np.errstate(invalid="ignore", over="ignore")  # voxels that are not finite are refused
@@ -92,8 +107,8 @@ def stored_geometry(path: Path) -> Geometry:
     return _itk_geometry(path, _itk_reader(path))
 
 
-def write_volume(path: Path, voxels: NDArray[Any], geometry: Geometry) -> None:
-    """Write voxels [z, y, x] in one step; the name's ending chooses the format.
+def write_volume(path: Path, voxels: NDArray[Any], geometry: Geometry, *, synthetic: bool = False) -> None:
+    """Write voxels [z, y, x] in one step; the name's ending chooses the format. NIfTI can say that it is synthetic.
 
     Raises
     ------
@@ -109,7 +124,8 @@ def write_volume(path: Path, voxels: NDArray[Any], geometry: Geometry) -> None:
     stored = _storable(voxels, geometry)
     with new_file(path) as partial:
         if suffix in NIFTI:
-            nifti.write(partial, stored, geometry, compressed=suffix == ".nii.gz")
+            about = SYNTHETIC if synthetic else ""
+            nifti.write(partial, stored, geometry, compressed=suffix == ".nii.gz", description=about)
             return
         try:
             sitk.WriteImage(to_sitk(stored, geometry), str(partial), useCompression=True)

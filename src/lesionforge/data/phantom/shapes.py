@@ -73,7 +73,10 @@ class Shape:
 
     def distance(self, grid: Grid) -> Array:
         """Distance beyond the surface along the ray from the centre, negative inside, [Z, Y, X]."""
-        x, y, z = (p - np.float32(c) for p, c in zip(grid.points, self.centre_mm, strict=True))
+        return self.beyond(*(p - np.float32(c) for p, c in zip(grid.points, self.centre_mm, strict=True)))
+
+    def beyond(self, x: Array, y: Array, z: Array) -> Array:
+        """As `distance`, of points relative to the centre, in mm; any shapes that broadcast."""
         length = np.sqrt(x**2 + y**2 + z**2) + np.float32(1e-6)
         relative = self._relative_radius(x / length, y / length, z / length)
         beyond: Array = (length - np.float32(self.radius_mm) * relative).astype(np.float32)

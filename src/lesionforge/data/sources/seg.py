@@ -31,6 +31,7 @@ from lesionforge.settings import Count
 
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # Label Map Segmentation Storage, of 2024
 OBJECTS = (SegmentationStorage, LABEL_MAP_STORAGE, RTStructureSetStorage)
+NOTHING_MARKED = "nothing is marked"
 AS_SKIPPED = ("modality SEG, not CT", "modality RTSTRUCT, not CT")  # among what `find_series` could not use
 TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "PatientID", "FrameOfReferenceUID", "ReferencedSeriesSequence"),
@@ -128,7 +129,7 @@ class SegCase(Case):
         lesions = tuple(lesion for number, file in enumerate(self.files) for lesion in self._lesions(number + 1, file))
         if not lesions:
             message = f"the SEG or RTSTRUCT of series {self.series.uid} must mark something in it, but mark nothing."
-            raise UnfitDataError("nothing is marked", message)
+            raise UnfitDataError(NOTHING_MARKED, message)
         return Annotations(self.series.patient, self.series.uid, self.series.geometry, lesions, self.series.facts)
 
     def scan(self) -> Scan:

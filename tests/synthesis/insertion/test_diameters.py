@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.synthesis.diameters import Between, LogNormal
+from lesionforge.synthesis.insertion.diameters import Between, LogNormal
 
 
 def test_diameters_lie_between():

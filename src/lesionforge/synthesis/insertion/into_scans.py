@@ -17,11 +17,19 @@ from lesionforge.data.patches import Patches
 from lesionforge.data.scan import Lesion, Scan
 from lesionforge.errors import LesionForgeError
 from lesionforge.networks import derived_seed
-from lesionforge.synthesis.blending import USUAL, Blending, blend, grain_of, outline, without_holes
-from lesionforge.synthesis.neighbourhoods import FEWEST_PIXELS, View, hosts_for, neighbourhood
-from lesionforge.synthesis.noise import ScanNoise
-from lesionforge.synthesis.painter import LESION, Painter
-from lesionforge.synthesis.sites import Site
+from lesionforge.synthesis.insertion.blending import blend, grain_of, outline, without_holes
+from lesionforge.synthesis.insertion.manner import Manner
+from lesionforge.synthesis.insertion.neighbourhoods import (
+    FEWEST_PIXELS,
+    View,
+    extent_mm,
+    grid_of,
+    hosts_for,
+    neighbourhood,
+)
+from lesionforge.synthesis.insertion.noise import ScanNoise
+from lesionforge.synthesis.insertion.painter import LESION, Painter
+from lesionforge.synthesis.insertion.sites import Site
 
 COARSEST = 3.0  # voxels of the scan, in those of the painter
 LEAST_NOISE = 1e-3  # share of the scan's, lest it be divided by none
@@ -49,7 +57,7 @@ class Inserted:
         surroundings, with the mask that was asked for.
     facts
         ``seen``: whether it can be told from its surroundings; ``noise_sd``: of the scan about the lesion, in HU, None
-        where it could not be measured or is not matched; ``noise_added_share``: of it, in the lesion; ``slices``
+        where it is not matched; ``noise_added_share``: of it, in the lesion; ``slices``
         painted; ``voxels_in_region``.
     """
 
@@ -68,35 +76,23 @@ class Inserted:
         return z, y, x
 
 
-def insert(
-    scan: Scan,
-    sites: Sequence[Site],
-    painter: Painter,
-    *,
-    label: str | None = None,
-    seed: int = 0,
-    blending: Blending = USUAL,
-) -> list[Inserted]:
+def insert(scan: Scan, sites: Sequence[Site], manner: Manner) -> list[Inserted]:
     """Paint a lesion at each site of a canonical scan. The same lesion comes of a site whichever others there are.
 
     Raises
     ------
     LesionForgeError
         A site lies outside the scan, is too small for its voxels or too large for the painter, two are too near to each
-        other, the scan is too coarse or of another unit, or the painter has no such class.
+        other, or the scan is too coarse or of another unit.
     """
-    label = painter.checked_label(label)
-    check_sizes(scan, [site.diameter_mm for site in sites], painter, blending=blending)
-    _check_places(scan, sites, blending)
-    if not sites:
+    check_sizes(scan, [site.diameter_mm for site in sites], manner)
+    views = [View(scan.geometry, manner, site) for site in sites]
+    _check_places(scan, views)
+    if not views:
         return []
-    views = [View(scan.geometry, painter, site) for site in sites]
-    painted = painter.paint(hosts_for(scan, views), label=label, seed=seed)
+    painted = manner.painter.paint(hosts_for(scan, views), label=manner.lesion_class, seed=manner.seed)
     numbers = painted.table[LESION].to_numpy()
-    return [
-        _inserted(scan, view, painted.rows(numbers == view.number), label=label, seed=seed, blending=blending)
-        for view in views
-    ]
+    return [_inserted(scan, view, painted.rows(numbers == view.number)) for view in views]
 
 
 def with_lesions(scan: Scan, inserted: Sequence[Inserted]) -> Scan:
@@ -116,17 +112,24 @@ def lesion_numbers(scan: Scan, inserted: Sequence[Inserted]) -> NDArray[np.uint8
 
 
 def cut_out(scan: Scan, inserted: Inserted, painter: Painter) -> tuple[Array, NDArray[np.uint8]]:
-    """Cut an inserted lesion out of its scan at the painter's size, about its site: image and mask of its shape."""
-    view = View(scan.geometry, painter, inserted.site)
-    grid = view.grids[len(view.grids) // 2]
+    """Cut an inserted lesion out of its scan at the painter's size: image and mask of its shape.
+
+    About its site; of a slice, the one with its largest section.
+    """
+    z, y, x = map(float, scan.geometry.to_index(inserted.site.position_mm))
+    if len(painter.shape) == 2:
+        assert inserted.lesion.mask is not None
+        z = float(inserted.start[0] + np.argmax(inserted.lesion.mask.sum(axis=(1, 2))))
+    grid = grid_of(painter, scan.geometry, (z, y, x))
     image, mask = neighbourhood(scan, grid), mask_on(inserted.lesion, scan.geometry, grid)
     assert mask is not None
     stored = as_stored(image) if scan.unit == "HU" else image
     return stored.reshape(painter.shape), mask.reshape(painter.shape).astype(np.uint8)
 
 
-def check_sizes(scan: Scan, diameters_mm: Sequence[float], painter: Painter, *, blending: Blending) -> None:
+def check_sizes(scan: Scan, diameters_mm: Sequence[float], manner: Manner) -> None:
     """Raise LesionForgeError unless the painter can paint lesions so large into this scan, wherever they are to be."""
+    painter, blending = manner.painter, manner.blending
     if scan.unit != painter.unit:
         raise LesionForgeError(f"{painter.id} paints in {painter.unit}, but the scan is in {scan.unit!r}: convert it.")
     spacing = scan.geometry.spacing_mm[-len(painter.shape) :]
@@ -137,7 +140,7 @@ def check_sizes(scan: Scan, diameters_mm: Sequence[float], painter: Painter, *, 
             "coarser patches."
         )
     least = FEWEST_PIXELS * max(scan.geometry.spacing_mm[1:])
-    extent = min(n * s for n, s in zip(painter.shape, painter.spacing_mm, strict=True))
+    extent = extent_mm(painter)
     most = extent - 2 * blending.reach_mm
     for diameter in diameters_mm:
         if diameter < least:
@@ -153,16 +156,17 @@ def check_sizes(scan: Scan, diameters_mm: Sequence[float], painter: Painter, *, 
             )
 
 
-def _check_places(scan: Scan, sites: Sequence[Site], blending: Blending) -> None:
-    for number, site in enumerate(sites, 1):
+def _check_places(scan: Scan, views: Sequence[View]) -> None:
+    for number, view in enumerate(views, 1):
+        site = view.site
         if not scan.geometry.contains(site.position_mm):
             raise LesionForgeError(
                 f"a site must lie in the scan, but ({', '.join(f'{mm:g}' for mm in site.position_mm)}) mm does not: "
                 "positions are (x, y, z) to the left, back and head of the patient, in mm (LPS), as DICOM has them."
             )
-        for other in sites[: number - 1]:
-            apart = float(np.linalg.norm(np.subtract(site.position_mm, other.position_mm)))
-            least = (site.diameter_mm + other.diameter_mm) / 2 + 2 * blending.reach_mm
+        for other in views[: number - 1]:
+            apart = float(np.linalg.norm(np.subtract(site.position_mm, other.site.position_mm)))
+            least = view.outline.reach_mm + other.outline.reach_mm + 2 * view.manner.blending.reach_mm
             if apart < least:
                 raise LesionForgeError(
                     f"lesions must not run into each other: site {number} must be {least:.1f} mm or more from the "
@@ -170,9 +174,10 @@ def _check_places(scan: Scan, sites: Sequence[Site], blending: Blending) -> None
                 )
 
 
-def _inserted(scan: Scan, view: View, painted: Patches, *, label: str, seed: int, blending: Blending) -> Inserted:
+def _inserted(scan: Scan, view: View, painted: Patches) -> Inserted:
     """Bring one painted lesion into its scan, and measure what has come of it."""
     assert painted.masks is not None
+    blending, label = view.manner.blending, view.manner.lesion_class
     spacing, host = scan.geometry.spacing_mm, scan.voxels[view.window]
     mask = view.back(list(painted.masks), nearest=True) > 0
     image = view.back(list(np.asarray(painted.images, np.float32)))
@@ -186,8 +191,9 @@ def _inserted(scan: Scan, view: View, painted: Patches, *, label: str, seed: int
         )
     middle = (view.window[0].start + view.window[0].stop) // 2
     about = slice(max(0, middle - NOISE_SLICES), middle + NOISE_SLICES + 1)
-    noise = ScanNoise.of(scan, about) if blending.match_noise else None
-    rng = np.random.default_rng(derived_seed(seed, "noise", view.number))
+    matched = blending.match_noise and scan.unit == "HU"
+    noise = (ScanNoise.of(scan, about) or ScanNoise.assumed()) if matched else None
+    rng = np.random.default_rng(derived_seed(view.manner.seed, "noise", view.number))
     # The body's rim is noisier than its lungs: no more noise than the scan has about the lesion.
     local = 1.0 if noise is None else noise.share_in(host, weight == 0)
     drawn = None if noise is None else local * noise.field(host.shape, rng)

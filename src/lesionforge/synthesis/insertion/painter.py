@@ -18,10 +18,12 @@ import torch
 
 from lesionforge import registry
 from lesionforge.data.exposure import Exposure
+from lesionforge.data.patch_table import Array
 from lesionforge.data.patches import Patches, concatenate
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.checkpoint import Checkpoint
 from lesionforge.generators.contract import Batch
+from lesionforge.generators.holes import InPainter, spheres
 from lesionforge.settings import nearest
 from lesionforge.synthesis.sampler import Sampler
 
@@ -164,7 +166,16 @@ class CheckpointPainter(Painter):
         sampler = Sampler(alone, seed=seed, label=label or None, conditions=hosts)
         number = int(hosts.table[LESION].iloc[0])
         latent = sampler.latent(np.full(len(hosts), number))
-        return hosts.with_images(sampler.images(latent, np.arange(len(hosts)), LESION, number), hosts.masks)
+        return hosts.with_images(sampler.images(latent, np.arange(len(hosts)), LESION, number), self._filled(hosts))
+
+    def _filled(self, hosts: Patches) -> Array | None:
+        """Where lesions may have come to lie: the masks, or the spheres about them where those are erased."""
+        method = self.checkpoint.method
+        if hosts.masks is None or not isinstance(method, InPainter) or method.hole.form == "mask":
+            return hosts.masks
+        masks = torch.from_numpy(np.array(hosts.masks)).unsqueeze(1).float()
+        about = spheres(masks, voxel_sides=method.hole.voxel_sides)
+        return about.squeeze(1).numpy().astype(np.uint8)
 
     def _sees_surroundings_alone(self) -> bool:
         """Look whether the picture changes with what is around a lesion, and not with the lesion."""

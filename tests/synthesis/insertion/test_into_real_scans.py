@@ -9,11 +9,11 @@ import SimpleITK as sitk
 
 from lesionforge.data.formats.volume_file import from_sitk
 from lesionforge.data.lungs import lungs
-from lesionforge.synthesis.blending import USUAL
-from lesionforge.synthesis.hosts import find_host
-from lesionforge.synthesis.inserted_files import write_inserted
-from lesionforge.synthesis.insertion import insert
-from lesionforge.synthesis.sites import find_sites
+from lesionforge.synthesis.insertion.files import write_inserted
+from lesionforge.synthesis.insertion.hosts import find_host
+from lesionforge.synthesis.insertion.into_scans import insert
+from lesionforge.synthesis.insertion.manner import Manner
+from lesionforge.synthesis.insertion.sites import find_sites
 
 pytestmark = pytest.mark.real_data
 
@@ -26,9 +26,10 @@ def written(request, real_data, flat_painter, tmp_path_factory):
     host = find_host(folder)
     painter = flat_painter(shape=(24, 40, 40), spacing_mm=(1.0, 0.8, 0.8))
     sites = find_sites(host.scan, lungs(host.scan), [7.0, 9.0], known=host.known, seed=1)
-    inserted = insert(host.scan, sites, painter, label="benign")
+    manner = Manner(painter, "benign")
+    inserted = insert(host.scan, sites, manner)
     out = tmp_path_factory.mktemp("real") / "out"
-    write_inserted(host, inserted, painter, out, seed=0, blending=USUAL)
+    write_inserted(host, inserted, manner, out)
     return host, inserted, out
 
 

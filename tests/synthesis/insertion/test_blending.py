@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.synthesis.blending import Blending, blend, outline, without_holes
+from lesionforge.synthesis.insertion.blending import Blending, blend, outline, without_holes
 
 SPACING = (2.5, 0.5, 1.0)
 
@@ -70,6 +70,8 @@ def test_the_outline_is_where_a_disc_is(contrast):
     found = outline(voxels, mask, weight, (1.0, 1.0, 1.0))
     truth = disc(radius=5)
     assert (found & truth).sum() / (found | truth).sum() > 0.9
+    wider = np.where(disc(radius=10), contrast, 0) + rng.normal(0, 20, mask.shape)  # a painter fills the margin, too
+    assert outline(wider, mask, weight, (1.0, 1.0, 1.0))[weight >= 1].mean() > 0.95
 
 
 def test_what_cannot_be_seen_has_no_outline():

@@ -8,17 +8,23 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
+from lesionforge.data.exposure import Exposure
 from lesionforge.data.formats.dicom_series import find_series
 from lesionforge.data.formats.volume_file import from_sitk
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.sources.seg import Seg
+from lesionforge.data.synthetic_scans import FORMAT, RECORD, VERSION
 from lesionforge.errors import UnfitDataError
-from lesionforge.synthesis.dicom_out import Provenance, stored_order, write_series
-from lesionforge.synthesis.dicom_seg_out import write_seg
-from lesionforge.synthesis.insertion import insert, lesion_numbers, with_lesions
-from lesionforge.synthesis.sites import Site
+from lesionforge.storage import write_json
+from lesionforge.synthesis.insertion.blending import Blending
+from lesionforge.synthesis.insertion.dicom_out import Provenance, stored_order, synthetic_series_uid, write_series
+from lesionforge.synthesis.insertion.dicom_seg_out import write_seg
+from lesionforge.synthesis.insertion.into_scans import insert, lesion_numbers, with_lesions
+from lesionforge.synthesis.insertion.manner import Manner
+from lesionforge.synthesis.insertion.sites import Site
 
 MADE = Provenance("request", "flat-0123", "1 lesion (benign 9.0 mm)")
+QUIET = Blending(match_noise=False)
 SHAPE, SPACING = (9, 40, 44), (2.5, 0.9, 0.8)
 AXIAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 SAGITTAL = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))  # slices from right to left, rows down, columns back
@@ -55,12 +61,15 @@ def made(tmp_path, dicom_files, flat_painter):
         (series,), _ = find_series(tmp_path / "host")
         before = series.scan()
         middle = tuple(map(float, before.geometry.to_world(np.subtract(before.geometry.shape, 1) / 2)))
-        inserted = insert(before, [Site(middle, 9.0)], flat_painter(), label="benign")
+        inserted = insert(before, [Site(middle, 9.0)], Manner(flat_painter(), "benign", blending=QUIET))
         after = with_lesions(before, inserted)
         out = tmp_path / folder
         (out / "series").mkdir(parents=True)
         files = write_series(series, before, after, out / "series", request)
         write_seg(series, before, files, inserted, out / "seg.dcm", request)
+        record = {"request": {"painter": "flat-0123"}, "exposure": Exposure().to_json()}
+        record |= {"format": FORMAT, "version": VERSION, "series_uid": synthetic_series_uid(series, request)}
+        write_json(out / RECORD, record)
         return series, before, inserted, after, out, files
 
     return make

@@ -1,8 +1,13 @@
-"""Scans that lesions are put into, with what is known of them: where lesions are already, and how the files lie."""
+"""Scans that lesions are put into, with what is known of them: where lesions are already, and how the files lie.
+
+Scans that nobody has annotated are hosts, too, also beside annotated ones. So are patches: small scans of their own.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lesionforge.data import patches_file
+from lesionforge.data.exposure import Exposure
 from lesionforge.data.formats.dicom_series import Series
 from lesionforge.data.formats.volume_file import read_voxels, stored_geometry
 from lesionforge.data.geometry import Geometry
@@ -10,11 +15,15 @@ from lesionforge.data.lungs import lungs
 from lesionforge.data.recognition import AUTO, source_at
 from lesionforge.data.scan import Lesion, Scan
 from lesionforge.data.source import Case, Found, ScanSource
+from lesionforge.data.sources.dicom import Dicom
+from lesionforge.data.sources.lidc import Lidc
 from lesionforge.data.sources.luna16 import LunaCase
+from lesionforge.data.sources.seg import NOTHING_MARKED, Seg
 from lesionforge.data.sources.volume import Volume, VolumeCase
-from lesionforge.errors import LesionForgeError
+from lesionforge.errors import LesionForgeError, UnfitDataError
 from lesionforge.progress import SILENT, Progress
-from lesionforge.synthesis.sites import Mask, Site
+from lesionforge.synthesis.insertion.patch_hosts import PatchCase, patch_cases
+from lesionforge.synthesis.insertion.sites import Mask, Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,27 +40,47 @@ class Host:
         Its DICOM files; None: it came as one file.
     stored
         The grid in the order in which its file, or its series, has the voxels.
+    exposure
+        Whose it is.
+    is_patch
+        Whether it is a patch, and no scan.
     """
 
     scan: Scan
     known: tuple[Lesion, ...]
     series: Series | None
     stored: Geometry
+    exposure: Exposure
+    is_patch: bool = False
 
 
 def find_hosts(path: Path, *, format_: str = AUTO, progress: Progress = SILENT) -> Found:
-    """Find the scans at ``path``, not yet opened.
+    """Find the scans at ``path``, or its patches, not yet opened.
 
     Raises
     ------
     LesionForgeError
         What lies there are no scans.
     """
+    if (path / patches_file.MANIFEST).exists():
+        return Found(patch_cases(patches_file.load(path)))
     source, what = source_at(path, format_, progress=progress)
     if not isinstance(source, ScanSource):
         raise LesionForgeError(f"lesions are put into scans, but {path} holds {what}: give DICOM series or volumes.")
+    if isinstance(source, Lidc | Seg):
+        return _annotated_or_not(source, path, progress)
     source = replace(source, unmarked=True) if isinstance(source, Volume) else source
     return source.find(path, progress=progress)
+
+
+def _annotated_or_not(source: Lidc | Seg, path: Path, progress: Progress) -> Found:
+    """All CT series, those with the annotations that the source reads and those without."""
+    every = Dicom().find(path, progress=progress)
+    try:
+        annotated = {case.name: case for case in source.find(path).cases}
+    except LesionForgeError:  # none belongs to a series
+        annotated = {}
+    return Found([annotated.get(case.name, case) for case in every.cases], every.skipped)
 
 
 def find_host(path: Path, *, series: str = "", format_: str = AUTO, progress: Progress = SILENT) -> Host:
@@ -82,11 +111,23 @@ def open_host(case: Case) -> Host:
         It cannot be used.
     """
     series = getattr(case, "series", None)  # of cases that are DICOM series, whoever has annotated them
-    scan, known = case.scan(), case.annotations().lesions
+    scan, known = case.scan(), _known(case)
+    if isinstance(case, PatchCase):
+        return Host(scan, known, None, scan.geometry, case.exposure, is_patch=True)
+    exposure = Exposure.to([scan.patient], []) | (scan.synthetic.exposure if scan.synthetic else Exposure())
     if isinstance(series, Series):
-        return Host(scan, known, series, series.stored)
+        return Host(scan, known, series, series.stored, exposure)
     file = case.image if isinstance(case, VolumeCase) else case.file if isinstance(case, LunaCase) else None
-    return Host(scan, known, None, stored_geometry(file) if file else scan.geometry)
+    return Host(scan, known, None, stored_geometry(file) if file else scan.geometry, exposure)
+
+
+def _known(case: Case) -> tuple[Lesion, ...]:
+    try:
+        return case.annotations().lesions
+    except UnfitDataError as error:
+        if error.reason == NOTHING_MARKED:
+            return ()
+        raise
 
 
 def read_organ(file: Path, scan: Scan) -> Mask:

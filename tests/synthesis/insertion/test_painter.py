@@ -6,8 +6,8 @@ from lesionforge.errors import LesionForgeError
 from lesionforge.generators.checkpoint import Checkpoint
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.generators.methods.pix2pix import Pix2Pix
-from lesionforge.synthesis.copy_paste import CopyPaste
-from lesionforge.synthesis.painter import LESION, CheckpointPainter
+from lesionforge.synthesis.insertion.copy_paste import CopyPaste
+from lesionforge.synthesis.insertion.painter import LESION, CheckpointPainter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -90,13 +90,22 @@ def test_a_copy_has_the_pixels_of_a_lesion_of_about_the_size(patches):
     of_class = patches.with_label("malignant")
     for number in range(3):
         image, mask = painted.images[number], painted.masks[number] > 0
-        sources = [row for row in range(len(of_class)) if (of_class.images[row][mask] == image[mask]).all()]
+        sources = [row for row in range(len(of_class)) if (of_class.images[row] == image).all()]
         assert len(sources) == 1
-        np.testing.assert_array_equal(image[~mask], wanted.images[number][~mask])
+        np.testing.assert_array_equal(mask, of_class.masks[sources[0]] > 0)
         distance = np.abs(of_class.table["diameter_mm"] - wanted.table["diameter_mm"][number])
         assert distance[sources[0]] <= sorted(distance)[1]
     again = copier.paint(wanted, label="malignant", seed=0)
     np.testing.assert_array_equal(painted.images, again.images)
+
+
+def test_beyond_a_lesions_patch_the_host_goes_on(patches):
+    spacing = np.where(np.arange(len(patches)) % 2, 0.7, 1.4)  # every other patch is smaller in mm than the median's
+    copier = CopyPaste(patches.with_images(patches.images, patches.masks, spacing_mm=spacing), choice=1)
+    flat = Patches(np.full_like(patches.images[:4], -5000), patches.table[:4], masks=patches.masks[:4])
+    painted = copier.paint(flat.with_columns(**{LESION: range(4)}), label="benign", seed=0).images
+    assert set(np.unique(painted == -5000, axis=None).tolist()) == {True, False}
+    assert (painted[:, 7:9, 7:9] != -5000).all()
 
 
 def test_a_copy_is_as_large_in_millimetres_at_another_spacing(small_patches):
@@ -105,7 +114,7 @@ def test_a_copy_is_as_large_in_millimetres_at_another_spacing(small_patches):
     copier = CopyPaste(fine)
     assert copier.spacing_mm == (1.0, 1.0)
     for row in (0, 1):
-        _, mask = copier._on_grid(row)
+        _, mask, _ = copier._on_grid(row)
         own = fine.masks[row].sum() * np.prod(fine.spacing_mm[row])
         assert mask.sum() == pytest.approx(own, rel=0.2)
 

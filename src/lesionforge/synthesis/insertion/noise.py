@@ -22,6 +22,7 @@ CALM_WITHIN = 1.3  # of the spread that a quarter of the blocks stay below: in t
 # Immerkær's operator: blind to planes and edges along the axes (Comput. Vis. Image Underst. 64:300, 1996).
 GRAIN = np.array([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
 MEDIAN_TO_SD = 1.4826
+ASSUMED_PX, ASSUMED_SD = 0.7, 200.0  # width of a soft kernel's grain; HU
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,17 @@ class ScanNoise:
         calm = np.flatnonzero(spread <= CALM_WITHIN * np.quantile(spread, 0.25))
         power = np.mean([np.abs(np.fft.fftn(blocks[number])) ** 2 for number in calm], axis=0) / blocks[0].size
         return cls(np.fft.fftshift(np.fft.ifftn(np.sqrt(power)).real))
+
+    @classmethod
+    def assumed(cls) -> "ScanNoise":
+        """Return noise of the grain that reconstructions often have, for scans without calm soft tissue.
+
+        It is stronger than any scan's: `share_in` what is around a lesion says how much of it to take.
+        """
+        steps = np.arange(SIDE) - SIDE // 2
+        bell = np.exp(-(steps**2) / (2 * ASSUMED_PX**2))
+        kernel = (bell[:, None] * bell)[np.newaxis]
+        return cls(ASSUMED_SD * kernel / np.sqrt((kernel**2).sum()))
 
     @property
     def sd(self) -> float:

@@ -4,7 +4,7 @@ from scipy import ndimage
 
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.scan import Scan
-from lesionforge.synthesis.noise import ScanNoise
+from lesionforge.synthesis.insertion.noise import ScanNoise
 
 SHAPE = (6, 96, 96)
 

@@ -8,11 +8,15 @@ from scipy.spatial.transform import Rotation
 from lesionforge.data.geometry import Geometry
 from lesionforge.data.scan import Scan
 from lesionforge.errors import LesionForgeError
-from lesionforge.synthesis.blending import Blending
-from lesionforge.synthesis.insertion import cut_out, insert, lesion_numbers, with_lesions
-from lesionforge.synthesis.sites import Site
+from lesionforge.synthesis.insertion.blending import Blending
+from lesionforge.synthesis.insertion.into_scans import cut_out, insert, lesion_numbers, with_lesions
+from lesionforge.synthesis.insertion.manner import Manner
+from lesionforge.synthesis.insertion.noise import GRAIN, ScanNoise
+from lesionforge.synthesis.insertion.outlines import Balls, Lobed
+from lesionforge.synthesis.insertion.sites import LONGEST, Site
 
 SPACINGS = st.tuples(st.floats(0.7, 3.5), st.floats(0.5, 2.0), st.floats(0.5, 2.0))
+BALLS = Balls()
 ANGLES = st.tuples(*[st.integers(-25, 25)] * 3)
 
 
@@ -32,6 +36,11 @@ def site_at(scan, share, diameter_mm):
     return Site(tuple(map(float, scan.geometry.to_world(index))), diameter_mm)
 
 
+def manner(painter, *, seed=0):
+    """Balls, benign."""
+    return Manner(painter, "benign", BALLS, seed=seed)
+
+
 def in_two_dimensions(painter):
     return painter(shape=(24, 24), spacing_mm=(1.0, 1.0))
 
@@ -48,16 +57,17 @@ def in_three_dimensions(painter):
     dtype=st.sampled_from([np.int16, np.int32, np.float32]),
     share=st.tuples(*[st.floats(0, 1)] * 3),
     flat=st.booleans(),
+    outlines=st.sampled_from([BALLS, Lobed()]),
     widths=st.tuples(st.floats(0, 1.5), st.floats(0, 3)),
 )
 def test_insertion_changes_the_region_and_nothing_else(
-    flat_painter, spacing, angles, mirrored, dtype, share, flat, widths
+    flat_painter, spacing, angles, mirrored, dtype, share, flat, outlines, widths
 ):
     scan = scan_of((7, 26, 30), spacing, dtype, angles, mirrored)
     before = scan.voxels.copy()
     painter = in_two_dimensions(flat_painter) if flat else in_three_dimensions(flat_painter)
     site = site_at(scan, share, 9.0)
-    (got,) = insert(scan, [site], painter, label="benign", blending=Blending(*widths))
+    (got,) = insert(scan, [site], Manner(painter, "benign", outlines, Blending(*widths)))
     after = with_lesions(scan, [got])
     assert scan.voxels.tobytes() == before.tobytes()
     assert after.geometry == scan.geometry
@@ -70,14 +80,15 @@ def test_insertion_changes_the_region_and_nothing_else(
     assert not (mask & ~region).any()
     # All of the region lies within the ball, its margin and rim, and a voxel's breadth: the mask is of whole ones.
     distance = np.linalg.norm(scan.geometry.to_world(np.argwhere(region)) - site.position_mm, axis=1)
-    assert distance.max() <= 4.5 + sum(widths) + np.linalg.norm(spacing) + np.linalg.norm(painter.spacing_mm)
+    reach = 4.5 * (1 if outlines is BALLS else LONGEST) + sum(widths)
+    assert distance.max() <= reach + np.linalg.norm(spacing) + np.linalg.norm(painter.spacing_mm)
     assert after.voxels[mask].mean() > -500  # thin and thick, it is a lesion in lung
 
 
 @pytest.mark.parametrize("make", [in_two_dimensions, in_three_dimensions])
 def test_a_lesion_is_as_large_as_it_was_asked_to_be(flat_painter, make):
     scan = scan_of((21, 50, 60), (1.5, 0.8, 0.7))
-    (got,) = insert(scan, [site_at(scan, (0.5, 0.5, 0.5), 12.0)], make(flat_painter), label="benign")
+    (got,) = insert(scan, [site_at(scan, (0.5, 0.5, 0.5), 12.0)], manner(make(flat_painter)))
     assert got.facts["seen"]
     assert got.lesion.diameter_mm == pytest.approx(12, abs=0.9)
     assert got.lesion.extent_mm(scan.geometry)[0] == pytest.approx(12, abs=2 * 1.5)
@@ -88,7 +99,7 @@ def test_a_lesion_does_not_depend_on_the_others(flat_painter):
     scan, painter = scan_of((9, 60, 60), (2.0, 1.0, 1.0)), in_two_dimensions(flat_painter)
     first, second = site_at(scan, (0.5, 0.2, 0.2), 8.0), site_at(scan, (0.5, 0.8, 0.8), 10.0)
     alone, both, turned = (
-        insert(scan, sites, painter, label="benign", seed=4) for sites in ([first], [first, second], [second, first])
+        insert(scan, sites, manner(painter, seed=4)) for sites in ([first], [first, second], [second, first])
     )
     for other in (both[0], turned[1]):
         assert alone[0].voxels.tobytes() == other.voxels.tobytes()
@@ -100,7 +111,7 @@ def test_a_lesion_does_not_depend_on_the_others(flat_painter):
 def test_noise_follows_from_the_seed(flat_painter, chest):
     scan = chest()
     site = Site((70.0, -20.0, 0.0), 12.0)
-    made = [insert(scan, [site], in_two_dimensions(flat_painter), label="benign", seed=seed)[0] for seed in (1, 1, 2)]
+    made = [insert(scan, [site], manner(in_two_dimensions(flat_painter), seed=seed))[0] for seed in (1, 1, 2)]
     assert made[0].voxels.tobytes() == made[1].voxels.tobytes() != made[2].voxels.tobytes()
     assert made[0].facts["noise_sd"] == pytest.approx(20, rel=0.1)
     assert made[0].facts["noise_added_share"] == pytest.approx(1)
@@ -108,16 +119,28 @@ def test_noise_follows_from_the_seed(flat_painter, chest):
     assert made[0].voxels[core].std() == pytest.approx(20, rel=0.3)
 
 
+def test_without_calm_tissue_the_lung_says_how_strong_the_noise_is(flat_painter):
+    scan = scan_of((9, 60, 60), (2.0, 1.0, 1.0))
+    assert ScanNoise.of(scan) is None
+    (got,) = insert(scan, [site_at(scan, (0.5, 0.5, 0.5), 14.0)], manner(in_two_dimensions(flat_painter)))
+    core = ndimage.binary_erosion(got.lesion.mask, np.ones((1, 5, 5)))
+    grain = [
+        np.median(np.abs(ndimage.correlate(voxels.astype(float), GRAIN[np.newaxis])[where]))
+        for voxels, where in ((got.voxels, core), (scan.voxels, np.ones(scan.voxels.shape, bool)))
+    ]
+    assert grain[0] == pytest.approx(grain[1], rel=0.25)
+
+
 def test_what_cannot_be_seen_says_so(flat_painter, chest):
     painter = flat_painter(value=-850.0)
-    (got,) = insert(chest(), [Site((70.0, -20.0, 0.0), 10.0)], painter, label="benign")
+    (got,) = insert(chest(), [Site((70.0, -20.0, 0.0), 10.0)], manner(painter))
     assert got.facts["seen"] is False
     assert got.lesion.diameter_mm == pytest.approx(10, abs=2)  # as asked for
 
 
 def test_a_small_lesion_between_thick_slices_is_on_one(flat_painter):
     scan = scan_of((5, 40, 40), (6.0, 1.0, 1.0))
-    (got,) = insert(scan, [site_at(scan, (0.6, 0.5, 0.5), 5.0)], in_two_dimensions(flat_painter), label="benign")
+    (got,) = insert(scan, [site_at(scan, (0.6, 0.5, 0.5), 5.0)], manner(in_two_dimensions(flat_painter)))
     assert got.facts["slices"] == 1
 
 
@@ -125,7 +148,7 @@ def test_a_lesion_is_cut_out_again_at_the_painters_size(flat_painter):
     scan = scan_of((9, 60, 60), (2.0, 0.8, 0.8))
     for make in (in_two_dimensions, in_three_dimensions):
         painter = make(flat_painter)
-        (got,) = insert(scan, [site_at(scan, (0.5, 0.5, 0.5), 10.0)], painter, label="benign")
+        (got,) = insert(scan, [site_at(scan, (0.5, 0.5, 0.5), 10.0)], manner(painter))
         image, mask = cut_out(with_lesions(scan, [got]), got, painter)
         assert image.shape == mask.shape == painter.shape
         assert image[mask > 0].mean() > -200 > image[mask == 0].mean()
@@ -137,7 +160,7 @@ def test_bad_requests_are_refused(flat_painter):
 
     def refused(message, *, on=scan, sites=None, label="benign", by=painter):
         with pytest.raises(LesionForgeError, match=message):
-            insert(on, sites or [site_at(on, middle, 8.0)], by, label=label)
+            insert(on, sites or [site_at(on, middle, 8.0)], Manner(by, label, BALLS))
 
     refused("must lie in the scan, but", sites=[Site((500.0, 0.0, 0.0), 8.0)])
     refused("3 pixels or more across, 2.4 mm", sites=[site_at(scan, middle, 2.0)])
@@ -149,4 +172,4 @@ def test_bad_requests_are_refused(flat_painter):
     refused("none was named", label=None)
     refused("up to 3 times as long as the painter's", on=scan_of((7, 60, 60), (2.5, 3.2, 3.2)))
     refused("paints in u8, but the scan is in 'HU'", by=flat_painter(unit="u8"))
-    assert insert(scan, [], painter, label="benign") == []
+    assert insert(scan, [], manner(painter)) == []

@@ -11,7 +11,7 @@ from pydicom.sr.codedict import codes
 from lesionforge import __version__
 from lesionforge.data.formats.dicom_series import Series
 from lesionforge.data.scan import Scan
-from lesionforge.synthesis.dicom_out import (
+from lesionforge.synthesis.insertion.dicom_out import (
     NO_DATE,
     NO_TIME,
     SERIES_NUMBER,
@@ -20,7 +20,7 @@ from lesionforge.synthesis.dicom_out import (
     stored_order,
     uid_of,
 )
-from lesionforge.synthesis.insertion import Inserted, lesion_numbers
+from lesionforge.synthesis.insertion.into_scans import Inserted, lesion_numbers
 
 
 def write_seg(

@@ -22,7 +22,7 @@ from scipy import ndimage
 from lesionforge.data.hounsfield import FAINTEST_LESION_CONTRAST_HU, LUNG_PARENCHYMA_HU, SOFT_TISSUE_HU, as_stored
 from lesionforge.data.patch_table import Array
 from lesionforge.errors import LesionForgeError
-from lesionforge.synthesis.noise import ScanNoise
+from lesionforge.synthesis.insertion.noise import ScanNoise
 
 HARD_BELOW_MM = 1e-3  # a rim that no voxel can lie in
 AROUND_MM = 4.0  # beyond the blend region, where the tissue around a lesion is looked at
@@ -117,8 +117,8 @@ def outline(voxels: Array, asked: Mask, weight: Weight, spacing_mm: Sequence[flo
     """Return what can be seen of a lesion: what is nearer to its core than to its surroundings; None: nothing.
 
     The edge lies half-way between the median of the inner half of what was asked for and that of the tissue within
-    `AROUND_MM` of the blend region, as an edge does that a scanner has blurred. Only what was asked for counts: beyond
-    may be a wall or a vessel.
+    `AROUND_MM` of the blend region, as an edge does that a scanner has blurred. It counts where what was painted stands
+    alone, the margin included, which painters fill as well: beyond may be a wall or a vessel.
     """
     core = _core(asked, spacing_mm)
     around = (weight == 0) & (_distance(weight > 0, spacing_mm) <= AROUND_MM)
@@ -129,7 +129,7 @@ def outline(voxels: Array, asked: Mask, weight: Weight, spacing_mm: Sequence[flo
         return None
     calm = ndimage.gaussian_filter(np.asarray(voxels, np.float32), (0, CALM_PX, CALM_PX))
     brighter = np.sign(inside - outside)
-    pieces, _ = ndimage.label((brighter * (calm - (inside + outside) / 2) > 0) & asked)
+    pieces, _ = ndimage.label((brighter * (calm - (inside + outside) / 2) > 0) & (weight >= 1))
     found = pieces[core][pieces[core] > 0]
     return pieces == np.bincount(found).argmax() if found.size else None
 

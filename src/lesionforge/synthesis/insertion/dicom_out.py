@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes
+from pydicom.tag import Tag
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import DS
 
@@ -45,6 +46,7 @@ KEPT = (
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter", "WindowWidth"),
     *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
 )
+KEPT_TAGS = frozenset(map(Tag, KEPT))  # looked up once, not for each file
 EMPTY = (
     *("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
     *("StudyID", "PositionReferenceIndicator", "AcquisitionNumber"),
@@ -86,6 +88,11 @@ def uid_of(*parts: object) -> UID:
     return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, ' '.join(map(str, ('lesionforge', *parts)))).int}")
 
 
+def synthetic_series_uid(host: Series, made: Provenance) -> UID:
+    """Series instance UID of what is made from a series by a request."""
+    return uid_of("series", host.uid, made.request)
+
+
 def synthetic_patient(patient: str) -> str:
     """Patient ID of what is made from a patient's scans."""
     return f"SYNTHETIC-{patient_digest(patient)}"
@@ -117,19 +124,22 @@ def write_series(series: Series, before: Scan, after: Scan, folder: Path, made: 
     UnfitDataError
         A file of the host can no longer be decoded.
     """
+    shared = _shared(series, made)
     slices = zip(stored_order(before.voxels, series.stored), stored_order(after.voxels, series.stored), strict=True)
     written: list[Path] = []
     for file, members in groupby(series.planes, key=lambda plane: plane.file):
         planes = list(members)
         with broken_files_refused("broken DICOM header", f"the DICOM header of {file} cannot be read: copy it again"):
-            header = dcmread(file, specific_tags=list(KEPT))
+            header = dcmread(file, specific_tags=list(KEPT_TAGS))
         for plane, pixels in zip(planes, read_stored(planes), strict=True):
             old, new = next(slices)
             _change(pixels, plane, header, old != new, new)
             path = folder / f"synthetic_{len(written) + 1:04}.dcm"
-            _instance(series, plane, header, pixels, made, number=len(written) + 1).save_as(
-                path, enforce_file_format=True
-            )
+            instance = _instance(plane, header, pixels, number=len(written) + 1)
+            instance.update(shared)
+            instance.SOPInstanceUID = uid_of("image", series.uid, made.request, len(written) + 1)
+            instance.file_meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
+            instance.save_as(path, enforce_file_format=True)
             written.append(path)
     return written
 
@@ -144,22 +154,10 @@ def _change(
     pixels[changed] = np.clip(stored, low, high).astype(pixels.dtype)
 
 
-def _instance(
-    series: Series, plane: Plane, header: Dataset, pixels: NDArray[Any], made: Provenance, *, number: int
-) -> Dataset:
+def _shared(series: Series, made: Provenance) -> Dataset:
+    """What all slices say alike."""
     ds = Dataset()
-    ds.ImagePositionPatient, ds.ImageOrientationPatient, ds.PixelSpacing = (
-        [DS(value, auto_format=True) for value in values]
-        for values in (plane.position_mm, plane.orientation, plane.spacing_mm)
-    )
-    ds.RescaleSlope, ds.RescaleIntercept = DS(plane.slope, auto_format=True), DS(plane.intercept, auto_format=True)
-    ds.InstanceNumber = number
-    for keyword in KEPT:  # as the host writes it, digit for digit
-        if keyword in header:
-            ds[keyword] = header[keyword]
-    if plane.frames > 1:
-        ds.InstanceNumber = number
-    for keyword in (*EMPTY, *(each for each in NEEDED if each not in ds)):
+    for keyword in EMPTY:
         setattr(ds, keyword, None)
     ds.PatientID = synthetic_patient(series.patient)
     ds.PatientName = f"SYNTHETIC^{patient_digest(series.patient)}"
@@ -168,19 +166,37 @@ def _instance(
     ds.BurnedInAnnotation = "NO"
     ds.SOPClassUID, ds.SyntheticData = CTImageStorage, "YES"
     ds.StudyInstanceUID = uid_of("study", series.patient, series.study_uid)
-    ds.FrameOfReferenceUID = uid_of("frame of reference", series.patient, plane.frame_of_reference, series.uid)
-    ds.SeriesInstanceUID = uid_of("series", series.uid, made.request)
-    ds.SOPInstanceUID = uid_of("image", series.uid, made.request, number)
+    frame_of_reference = series.planes[0].frame_of_reference
+    ds.FrameOfReferenceUID = uid_of("frame of reference", series.patient, frame_of_reference, series.uid)
+    ds.SeriesInstanceUID = synthetic_series_uid(series, made)
     ds.SeriesNumber, ds.SeriesDescription = SERIES_NUMBER, "SYNTHETIC lesions inserted"
     ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
     ds.DerivationDescription = made.text
     ds.ContributingEquipmentSequence = [equipment(made)]
+    return ds
+
+
+def _instance(plane: Plane, header: Dataset, pixels: NDArray[Any], *, number: int) -> Dataset:
+    """One slice with what is its own."""
+    ds = Dataset()
+    ds.ImagePositionPatient, ds.ImageOrientationPatient, ds.PixelSpacing = (
+        [DS(value, auto_format=True) for value in values]
+        for values in (plane.position_mm, plane.orientation, plane.spacing_mm)
+    )
+    ds.RescaleSlope, ds.RescaleIntercept = DS(plane.slope, auto_format=True), DS(plane.intercept, auto_format=True)
+    ds.InstanceNumber = number
+    for element in header:  # as the host writes it, digit for digit
+        if element.tag in KEPT_TAGS:
+            ds[element.tag] = element
+    if plane.frames > 1:
+        ds.InstanceNumber = number
+    for keyword in (each for each in NEEDED if each not in ds):
+        setattr(ds, keyword, None)
     ds.PixelData = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
     ds["PixelData"].VR = "OW"
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.file_meta.MediaStorageSOPClassUID = CTImageStorage
     return ds
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -7,15 +8,17 @@ from PIL import Image
 
 from lesionforge.data import patches_file
 from lesionforge.data.exposure import Exposure, patient_digest
+from lesionforge.data.formats.lidc_xml import NODULE, Mark, Outline
 from lesionforge.data.formats.volume_file import read_voxels, to_sitk, write_volume
 from lesionforge.data.geometry import Geometry
+from lesionforge.data.ingestion import Request, ingest
 from lesionforge.data.lungs import lungs
 from lesionforge.errors import LeakError, LesionForgeError, StorageError
-from lesionforge.synthesis.blending import USUAL
-from lesionforge.synthesis.hosts import Host, check_inside, find_host, find_hosts, read_organ
-from lesionforge.synthesis.inserted_files import write_inserted
-from lesionforge.synthesis.insertion import insert
-from lesionforge.synthesis.sites import Site, find_sites
+from lesionforge.synthesis.insertion.files import write_inserted
+from lesionforge.synthesis.insertion.hosts import Host, check_inside, find_host, find_hosts, open_host, read_organ
+from lesionforge.synthesis.insertion.into_scans import insert
+from lesionforge.synthesis.insertion.manner import Manner
+from lesionforge.synthesis.insertion.sites import Site, find_sites
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +45,11 @@ def host(nifti):
 def written(host, flat_painter, tmp_path_factory):
     painter = flat_painter()
     sites = find_sites(host.scan, lungs(host.scan), [8.0, 10.0])
-    inserted = insert(host.scan, sites, painter, label="malignant")
+    manner = Manner(painter, "malignant")
+    inserted = insert(host.scan, sites, manner)
     out = tmp_path_factory.mktemp("written") / "out"
-    record = write_inserted(host, inserted, painter, out, seed=0, blending=USUAL)
-    return out, record, inserted, painter
+    record = write_inserted(host, inserted, manner, out)
+    return out, record, inserted, manner
 
 
 def test_the_volume_lies_as_the_hosts_file_does(nifti, written):
@@ -65,10 +69,10 @@ def test_the_volume_lies_as_the_hosts_file_does(nifti, written):
 
 
 def test_the_record_says_what_was_put_where_and_names_nobody(written, host):
-    out, record, inserted, painter = written
+    out, record, inserted, manner = written
     assert json.loads((out / "synthetic_lesions.json").read_text()) == record
     assert record["synthetic"] is True
-    assert record["request"]["painter"] == painter.id
+    assert record["request"]["painter"] == manner.painter.id
     assert record["host_patient"] == patient_digest(host.scan.patient)
     for row, each in zip(record["lesions"], inserted, strict=True):
         assert row["position_mm"] == list(each.site.position_mm)
@@ -92,11 +96,11 @@ def test_pictures_say_that_they_are_synthetic(written):
 
 
 def test_the_patches_may_not_meet_their_host_or_teachers_in_a_test(written, host):
-    out, _, _, painter = written
+    out, _, _, manner = written
     patches = patches_file.load(out / "synthetic_patches")
     assert len(patches) == 2
     assert patches.is_synthetic.all()
-    assert set(patches.table["origin"]) == {painter.id}
+    assert set(patches.table["origin"]) == {manner.painter.id}
     assert patches.images[patches.masks > 0].mean() > -300 > patches.images[patches.masks == 0].mean()
     for patient in (host.scan.patient, "taught"):
         with pytest.raises(LeakError):
@@ -105,18 +109,18 @@ def test_the_patches_may_not_meet_their_host_or_teachers_in_a_test(written, host
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(written, host, flat_painter, tmp_path):
-    _, _, inserted, painter = written
+    _, _, inserted, manner = written
     (tmp_path / "taken").mkdir()
     for out, kind, message in (
         (tmp_path / "taken", "auto", "must not exist yet"),
         (tmp_path / "new", "dicom", "a DICOM series is made from a DICOM series"),
     ):
         with pytest.raises(LesionForgeError, match=message):
-            write_inserted(host, inserted, painter, out, seed=0, blending=USUAL, kind=kind)
+            write_inserted(host, inserted, manner, out, kind=kind)
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
-        write_inserted(host, inserted, painter, tmp_path / "file" / "out", seed=0, blending=USUAL)
+        write_inserted(host, inserted, manner, tmp_path / "file" / "out")
 
 
 def test_sites_lie_inside_an_organ(host, tmp_path):
@@ -153,3 +157,32 @@ def test_a_host_is_one_scan_and_a_known_lesion_is_known(chest, tmp_path, host):
     Image.new("L", (40, 40)).save(tmp_path / "a.png")
     with pytest.raises(LesionForgeError, match="lesions are put into scans"):
         find_hosts(tmp_path / "a.png", format_="images")
+
+
+def test_read_in_again_it_does_not_pass_for_a_real_patient(written, host, tmp_path):
+    out, _, _, manner = written
+    read = patches_file.load(ingest(out, tmp_path / "again", Request(format_="volume", size=(24,)), workers=1))
+    assert set(read.table["lesion"]) == {"1", "2"}
+    assert read.is_synthetic.all()
+    assert set(read.table["origin"]) == {manner.painter.id}
+    assert not read.table["patient"].str.contains("jane").any()
+    for patient in (host.scan.patient, "taught"):
+        with pytest.raises(LeakError):
+            read.exposure.refuse(Exposure.to([patient], []), doing="scoring")
+    for name in ("synthetic_scan.nii.gz", "synthetic_lesions.nii.gz"):
+        shutil.copy(out / name, tmp_path)
+    with pytest.raises(LesionForgeError, match=r"1 synthetic, without a synthetic_lesions\.json"):
+        ingest(tmp_path, tmp_path / "lost", Request(format_="volume", size=(24,)), workers=1)
+
+
+def test_series_that_nobody_has_annotated_are_hosts_too(dicom_files, tmp_path):
+    hu = np.full((4, 16, 16), -800)
+    for number in range(2):
+        dicom_files.write_series(tmp_path / f"{number}", hu, seed=number, PatientID=f"p{number}")
+    first, second = find_hosts(tmp_path).cases
+    mark = Mark(1, NODULE, (Outline(first.series.uids[1], 0.0, np.array([(3, 3), (3, 9), (9, 9), (9, 3)])),), {})
+    (tmp_path / "reading.xml").write_bytes(dicom_files.write_reading([mark], series_uid=first.name))
+    found = {case.name: case for case in find_hosts(tmp_path).cases}
+    assert [len(open_host(found[case.name]).known) for case in (first, second)] == [1, 0]
+    (tmp_path / "reading.xml").write_bytes(dicom_files.write_reading([mark], series_uid="1.2.3"))
+    assert len(find_hosts(tmp_path).cases) == 2

@@ -19,7 +19,7 @@ from lesionforge.data.patches import Patches
 from lesionforge.data.resampling import Interpolation, onto
 from lesionforge.errors import LesionForgeError
 from lesionforge.networks import derived_seed
-from lesionforge.synthesis.painter import LESION, Painter
+from lesionforge.synthesis.insertion.painter import LESION, Painter
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +83,13 @@ class CopyPaste(Painter):
         return self.lesions.exposure
 
     def paint(self, hosts: Patches, *, label: str, seed: int) -> Patches:
-        """Paste a lesion into each neighbourhood: its pixels where its mask is, whatever shape was asked for."""
-        rows = self._chosen(hosts, label, seed)
-        sources = [self._on_grid(row) for row in rows]
-        images, masks = (np.stack(arrays) for arrays in zip(*sources, strict=True))
-        return hosts.with_images(np.where(masks > 0, images, hosts.images), masks)
+        """Paste a lesion into each neighbourhood, with what is about it as far as its patch goes, for a rim to fade in.
+
+        The masks are the lesions', whatever shape was asked for.
+        """
+        sources = [self._on_grid(row) for row in self._chosen(hosts, label, seed)]
+        images, masks, known = (np.stack(arrays) for arrays in zip(*sources, strict=True))
+        return hosts.with_images(np.where(known, images, hosts.images), masks)
 
     def _chosen(self, hosts: Patches, label: str, seed: int) -> Iterator[int]:
         of_class = np.flatnonzero(self.lesions.labels == label)
@@ -96,17 +98,21 @@ class CopyPaste(Painter):
             near = of_class[np.argsort(np.abs(diameters - wanted), kind="stable")[: self.choice]]
             yield int(np.random.default_rng(derived_seed(seed, "copy", number)).choice(near))
 
-    def _on_grid(self, row: int) -> tuple[Array, NDArray[np.uint8]]:
-        """Image and mask of a lesion at the painter's spacing, its middle pixel in the middle."""
+    def _on_grid(self, row: int) -> tuple[Array, NDArray[np.uint8], NDArray[np.bool_]]:
+        """Image and mask of a lesion at the painter's spacing, and where its patch is; its middle in the middle."""
         assert self.lesions.masks is not None
         own, wanted = (_grid(self.shape, spacing) for spacing in (self.lesions.spacing_mm[row], self.spacing_mm))
         image, mask = np.asarray(self.lesions.images[row], np.float32), self.lesions.masks[row]
-        looked_up: list[tuple[Array, Interpolation]] = [(image, "linear"), (mask, "nearest")]
-        moved, marked = (
+        looked_up: list[tuple[Array, Interpolation]] = [
+            (image, "linear"),
+            (mask, "nearest"),
+            (np.ones_like(mask), "nearest"),
+        ]
+        moved, marked, known = (
             onto(array.reshape(own.shape), own, wanted, outside=0, interpolation=how).reshape(self.shape)
             for array, how in looked_up
         )
-        return moved, marked.astype(np.uint8)
+        return moved, marked.astype(np.uint8), known > 0
 
 
 def _grid(shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Geometry:

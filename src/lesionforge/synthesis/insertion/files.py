@@ -2,7 +2,7 @@
 
 ``synthetic_series/`` and ``synthetic_lesions_seg.dcm`` (DICOM), or ``synthetic_scan.nii.gz`` and
 ``synthetic_lesions.nii.gz`` (k in lesion k); ``synthetic_lesion_K.png``; ``synthetic_patches/``, the lesions cut out
-again at the painter's size; ``synthetic_lesions.json``. In none of them is
+again at the painter's size; ``synthetic_lesions.json``. Of a patch come the last two alone. In none of them is
 an identifier of the host; the JSON names patients by digests, among them the host: whoever learns from the lesions may
 not be scored on these (`data.exposure`).
 """
@@ -23,26 +23,30 @@ from lesionforge.data.exposure import Exposure, patient_digest
 from lesionforge.data.formats.volume_file import write_volume
 from lesionforge.data.patches import Patches
 from lesionforge.data.scan import Scan
+from lesionforge.data.synthetic_scans import FORMAT, RECORD, VERSION, Synthetic
 from lesionforge.errors import LesionForgeError
 from lesionforge.storage import digest, new_folder, refuse_existing, write_json
-from lesionforge.synthesis.blending import Blending
-from lesionforge.synthesis.dicom_out import Provenance, stored_order, write_series
-from lesionforge.synthesis.dicom_seg_out import write_seg
-from lesionforge.synthesis.hosts import Host
-from lesionforge.synthesis.insertion import Inserted, cut_out, lesion_numbers, with_lesions
-from lesionforge.synthesis.painter import Painter
+from lesionforge.synthesis.insertion.dicom_out import Provenance, stored_order, synthetic_series_uid, write_series
+from lesionforge.synthesis.insertion.dicom_seg_out import write_seg
+from lesionforge.synthesis.insertion.hosts import Host
+from lesionforge.synthesis.insertion.into_scans import Inserted, cut_out, lesion_numbers, with_lesions
+from lesionforge.synthesis.insertion.manner import Manner
 
 Kind = Literal["auto", "dicom", "nifti"]
+Written = Literal["dicom", "nifti", "patches"]
 
-FORMAT, VERSION = "lesionforge-insertion", 1
-RECORD, SERIES, SEG = "synthetic_lesions.json", "synthetic_series", "synthetic_lesions_seg.dcm"
+SERIES, SEG = "synthetic_series", "synthetic_lesions_seg.dcm"
 SCAN, MASKS = "synthetic_scan.nii.gz", "synthetic_lesions.nii.gz"
 PATCHES = "synthetic_patches"
 CAPTION_PIXELS = 22
 
 
-def kind_for(host: Host, kind: Kind) -> Literal["dicom", "nifti"]:
+def kind_for(host: Host, kind: Kind) -> Written:
     """Return what is written: what the host is, if it is not said; raise LesionForgeError if that cannot be."""
+    if host.is_patch:
+        if kind != "auto":
+            raise LesionForgeError(f"of patches come patches, but {kind} was asked for: leave --as out.")
+        return "patches"
     if kind == "auto":
         return "nifti" if host.series is None else "dicom"
     if kind == "dicom" and host.series is None:
@@ -56,11 +60,9 @@ def kind_for(host: Host, kind: Kind) -> Literal["dicom", "nifti"]:
 def write_inserted(
     host: Host,
     inserted: Sequence[Inserted],
-    painter: Painter,
+    manner: Manner,
     out: Path,
     *,
-    seed: int,
-    blending: Blending,
     kind: Kind = "auto",
 ) -> dict[str, Any]:
     """Write the host with its lesions to the new folder ``out``; return what the JSON holds.
@@ -73,28 +75,31 @@ def write_inserted(
         ``out`` exists, or the disk refuses.
     """
     refuse_existing(out)
-    kind = kind_for(host, kind)
-    record = _record(host, inserted, painter, seed, blending)
-    made = Provenance(digest(record["request"]), painter.id, _words(inserted))
+    written = kind_for(host, kind)
+    record = _record(host, inserted, manner)
+    made = Provenance(digest(record["request"]), manner.painter.id, _words(inserted))
+    if written == "dicom":
+        assert host.series is not None
+        record["series_uid"] = str(synthetic_series_uid(host.series, made))
     after = with_lesions(host.scan, inserted)
     with new_folder(out) as folder:
-        if kind == "dicom":
+        if written == "dicom":
             assert host.series is not None
             (folder / SERIES).mkdir()
             files = write_series(host.series, host.scan, after, folder / SERIES, made)
             write_seg(host.series, host.scan, files, inserted, folder / SEG, made)
-        else:
+        elif written == "nifti":
             _write_volumes(host, after, inserted, folder)
-        for number, each in enumerate(inserted, 1):
+        for number, each in enumerate(inserted if written != "patches" else (), 1):
             save_png(folder / f"synthetic_lesion_{number}.png", picture(host.scan, after, each), about=made.text)
-        patches_file.save(lesion_patches(host, after, inserted, painter), folder / PATCHES)
+        patches_file.save(lesion_patches(host, after, inserted, manner), folder / PATCHES)
         write_json(folder / RECORD, record)
     return record
 
 
-def exposure_of(host: Host, painter: Painter) -> Exposure:
-    """Who has been seen by whatever learns from lesions of this painter in this host."""
-    return painter.exposure | Exposure.to([host.scan.patient], [])
+def exposure_of(host: Host, manner: Manner) -> Exposure:
+    """Who has been seen by whatever learns from lesions that were put into this host in this manner."""
+    return manner.exposure | host.exposure
 
 
 def picture(before: Scan, after: Scan, inserted: Inserted) -> NDArray[np.uint8]:
@@ -114,11 +119,12 @@ def _caption(text: str, width: int) -> NDArray[np.uint8]:
     return np.asarray(strip)
 
 
-def lesion_patches(host: Host, after: Scan, inserted: Sequence[Inserted], painter: Painter) -> Patches:
+def lesion_patches(host: Host, after: Scan, inserted: Sequence[Inserted], manner: Manner) -> Patches:
     """Cut the lesions out of their new surroundings at the painter's size: synthetic patches that say whose they are.
 
-    Their exposure is the painter's and the host's patient.
+    Their exposure is that of the painter, of the outlines, and the host's patient.
     """
+    painter = manner.painter
     cuts = [cut_out(after, each, painter) for each in inserted]
     images, masks = (np.stack(arrays) for arrays in zip(*cuts, strict=True))
     places = np.array([each.site.position_mm for each in inserted])
@@ -127,6 +133,7 @@ def lesion_patches(host: Host, after: Scan, inserted: Sequence[Inserted], painte
     columns |= {"asked_diameter_mm": [float(each.site.diameter_mm) for each in inserted]}
     described = Patches.of(
         images,
+        masks=masks,
         patient=[f"synthetic:{painter.id}"] * len(inserted),
         label=[each.label for each in inserted],
         spacing_mm=np.tile(painter.spacing_mm, (len(inserted), 1)),
@@ -135,13 +142,11 @@ def lesion_patches(host: Host, after: Scan, inserted: Sequence[Inserted], painte
         host_patient=[patient_digest(host.scan.patient)] * len(inserted),
         **columns,
     )
-    table = described.table.assign(origin=painter.id)
-    generators = {painter.id: exposure_of(host, painter)}
-    return Patches(images, table, masks=masks, unit=described.unit, generators=generators)
+    return Synthetic(painter.id, exposure_of(host, manner)).mark(described)
 
 
 def _write_volumes(host: Host, after: Scan, inserted: Sequence[Inserted], folder: Path) -> None:
-    write_volume(folder / SCAN, stored_order(after.voxels, host.stored), host.stored)
+    write_volume(folder / SCAN, stored_order(after.voxels, host.stored), host.stored, synthetic=True)
     write_volume(folder / MASKS, stored_order(lesion_numbers(after, inserted), host.stored), host.stored)
 
 
@@ -151,15 +156,11 @@ def _words(inserted: Sequence[Inserted]) -> str:
     return f"{len(inserted)} {'lesion' if len(inserted) == 1 else 'lesions'} ({sizes}{more})".replace("…", "...")
 
 
-def _record(
-    host: Host, inserted: Sequence[Inserted], painter: Painter, seed: int, blending: Blending
-) -> dict[str, Any]:
+def _record(host: Host, inserted: Sequence[Inserted], manner: Manner) -> dict[str, Any]:
     request = {
-        "painter": painter.id,
+        **manner.to_json(),
         "host": digest(host.scan.name),
-        "seed": seed,
-        "blending": settings.to_json(blending),
-        "sites": [{"label": each.label, **settings.to_json(each.site)} for each in inserted],
+        "sites": [settings.to_json(each.site) for each in inserted],
     }
     return {
         "format": FORMAT,
@@ -169,7 +170,7 @@ def _record(
         "request": request,
         "host_patient": patient_digest(host.scan.patient),
         "lesions": [_lesion(number, each, host) for number, each in enumerate(inserted, 1)],
-        "exposure": exposure_of(host, painter).to_json(),
+        "exposure": exposure_of(host, manner).to_json(),
     }
 
 

@@ -10,7 +10,7 @@ within the lesion itself is looked at voxel by voxel.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from lesionforge.data.geometry import Point
 from lesionforge.data.hounsfield import FAINTEST_LESION_CONTRAST_HU, LUNG_PARENCHYMA_HU, SOFT_TISSUE_HU
+from lesionforge.data.lungs import lungs
 from lesionforge.data.scan import Lesion, Scan
 from lesionforge.errors import LesionForgeError
 
@@ -27,6 +28,7 @@ Mask = NDArray[np.bool_]
 
 COARSE_MM = 2.0
 LOOKED_AT = 4000  # places, before it is said that there is none
+LONGEST = 1.5  # how far a drawn outline may reach from its site, in radii of the ball of its diameter
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class SiteRules:
     from_middle_mm
         Between the lesion and what lies between the lungs.
     apart_mm
-        Between lesions, and between them and the known ones.
+        Between lesions, and between them and the known ones, however their outlines lie.
     off_mm
         What counts as off the surface, at least.
     vessel_share, most_dense
@@ -97,20 +99,57 @@ def find_sites(
     LesionForgeError
         There are not so many plausible places.
     """
+    sites = [site for site in places_for(scan, organ, diameters_mm, rules=rules, known=known, seed=seed) if site]
+    if len(sites) < len(diameters_mm):
+        raise LesionForgeError(
+            f"there must be {len(diameters_mm)} places for lesions, but only {len(sites)} were found "
+            f"({rules.attached}): ask for fewer or smaller lesions, or other places."
+        )
+    return tuple(sites)
+
+
+def places_for(
+    scan: Scan,
+    organ: Mask,
+    diameters_mm: Sequence[float],
+    *,
+    rules: SiteRules = SiteRules(),
+    known: Sequence[Lesion] = (),
+    seed: int = 0,
+) -> tuple[Site | None, ...]:
+    """As `find_sites`, but with None for a lesion that there is no place for."""
     ground = _Ground.of(scan, organ, known)
     rng = np.random.default_rng([seed, len(diameters_mm)])
-    sites: list[Site] = []
-    for diameter in sorted(diameters_mm, reverse=True):  # the largest finds the fewest places
-        places = (Site(place, diameter) for place in ground.places(diameter / 2, rules, rng))
-        site = next((each for each in places if ground.fits(each, rules, sites)), None)
-        if site is None:
-            raise LesionForgeError(
-                f"there must be {len(diameters_mm)} places for lesions, but only {len(sites)} were found "
-                f"({rules.attached}; none more of {diameter:g} mm): ask for fewer or smaller lesions, or other places."
-            )
-        sites.append(site)
-    order = np.argsort(np.argsort([-diameter for diameter in diameters_mm], kind="stable"), kind="stable")
-    return tuple(sites[place] for place in order)
+    found: dict[int, Site] = {}
+    for number in np.argsort([-diameter for diameter in diameters_mm], kind="stable").tolist():
+        diameter = diameters_mm[number]  # the largest first: it finds the fewest places
+        places = ground.places(diameter, rules, list(found.values()), rng)
+        site = next((each for each in places if ground.is_plausible(each, rules)), None)
+        if site is not None:
+            found[number] = site
+    return tuple(found.get(number) for number in range(len(diameters_mm)))
+
+
+def is_plausible(scan: Scan, organ: Mask, site: Site, *, rules: SiteRules = SiteRules()) -> bool:
+    """Tell whether what lies within a lesion at this site is the organ's tissue, as far as the rules ask for it."""
+    return _Ground.of(scan, organ, ()).is_plausible(site, rules)
+
+
+def lungs_about(scan: Scan) -> Mask:
+    """Return the lungs, [z, y, x], found on every few pixels of a slice: near enough for places, and quick.
+
+    Raises
+    ------
+    UnfitDataError
+        As of `lungs`.
+    """
+    z, y, x = scan.geometry.spacing_mm
+    rows, columns = (max(1, round(COARSE_MM / step)) for step in (y, x))
+    every = scan.voxels[:, rows // 2 :: rows, columns // 2 :: columns]
+    grid = replace(scan.geometry, shape=every.shape, spacing_mm=(z, y * rows, x * columns))
+    found = lungs(replace(scan, voxels=every, geometry=grid)).repeat(rows, axis=1).repeat(columns, axis=2)
+    short = [(0, max(0, n - have)) for n, have in zip(scan.voxels.shape, found.shape, strict=True)]
+    return np.pad(found, short)[:, : scan.voxels.shape[1], : scan.voxels.shape[2]]
 
 
 def between_lungs(lungs: Mask) -> Mask:
@@ -145,21 +184,28 @@ class _Ground:
         if organ.shape != scan.voxels.shape or not organ.any():
             raise LesionForgeError("the organ's mask must mark something and be as large as its scan, but is not.")
         steps = tuple(max(1, round(COARSE_MM / s)) for s in scan.geometry.spacing_mm)
-        coarse = organ[tuple(slice(None, None, step) for step in steps)]
-        spacing = np.multiply(steps, scan.geometry.spacing_mm)
+        every = tuple(slice(None, None, step) for step in steps)
+        coarse, spacing = organ[every], np.multiply(steps, scan.geometry.spacing_mm)
+        if not coarse.any():
+            raise LesionForgeError(f"the organ's mask must be thicker than {COARSE_MM:g} mm, but is not.")
+        (box,) = ndimage.find_objects(coarse.astype(np.uint8))
+        depth, from_middle = np.zeros(coarse.shape), np.full(coarse.shape, np.inf)
         # A series may begin and end inside the organ: it goes on there. At the sides of the picture it does not.
-        padded = np.pad(np.pad(coarse, ((1, 1), (0, 0), (0, 0)), mode="edge"), ((0, 0), (1, 1), (1, 1)))
-        depth = ndimage.distance_transform_edt(padded, sampling=spacing)[1:-1, 1:-1, 1:-1]
-        facing = between_lungs(coarse)
-        far = np.full(coarse.shape, np.inf)
-        from_middle = ndimage.distance_transform_edt(~facing, sampling=spacing) if facing.any() else far
-        tissue = float(np.median(scan.voxels[organ][:: max(1, int(organ.sum()) // 10**6)]))
+        padded = np.pad(np.pad(coarse[box], ((1, 1), (0, 0), (0, 0)), mode="edge"), ((0, 0), (1, 1), (1, 1)))
+        depth[box] = ndimage.distance_transform_edt(padded, sampling=spacing)[1:-1, 1:-1, 1:-1]
+        facing = between_lungs(coarse[box])
+        if facing.any():
+            from_middle[box] = ndimage.distance_transform_edt(~facing, sampling=spacing)
+        tissue = float(np.median(scan.voxels[every][coarse]))
         half_way = (LUNG_PARENCHYMA_HU + SOFT_TISSUE_HU) / 2
         dense = half_way if tissue < half_way else tissue + FAINTEST_LESION_CONTRAST_HU
         return cls(scan, organ, known, steps, depth, from_middle, dense)
 
-    def places(self, radius_mm: float, rules: SiteRules, rng: np.random.Generator) -> Iterator[Point]:
-        """Yield places whose distances to surfaces are right, in random order."""
+    def places(
+        self, diameter_mm: float, rules: SiteRules, others: Sequence[Site], rng: np.random.Generator
+    ) -> Iterator[Site]:
+        """Yield sites whose distances to surfaces and to lesions are right, in random order."""
+        radius_mm = diameter_mm / 2
         deepest, least = np.inf, radius_mm + rules.off_mm
         if rules.attached == "surface":
             deepest, least = radius_mm, 0.6 * radius_mm
@@ -170,21 +216,17 @@ class _Ground:
         slices = np.arange(len(right)) * self.steps[0]
         reach = min(radius_mm / self.scan.geometry.spacing_mm[0], (self.scan.geometry.shape[0] - 1) / 2)
         right &= ((slices >= reach) & (slices <= self.scan.geometry.shape[0] - 1 - reach))[:, None, None]
-        found = np.flatnonzero(right)
-        for place in rng.permutation(found)[:LOOKED_AT]:
-            x, y, z = map(
-                float, self.scan.geometry.to_world(np.multiply(np.unravel_index(place, right.shape), self.steps))
-            )
-            yield x, y, z
-
-    def fits(self, site: Site, rules: SiteRules, others: Sequence[Site]) -> bool:
-        """Tell whether a lesion fits there, beside the others."""
-        taken = [(other.position_mm, other.diameter_mm / 2) for other in others]
+        found = self.scan.geometry.to_world(np.argwhere(right) * self.steps)
+        taken = [(other.position_mm, LONGEST * other.diameter_mm / 2) for other in others]
         taken += [(lesion.position_mm, self._radius_mm(lesion)) for lesion in self.known]
-        for place, radius_mm in taken:
-            gap = np.linalg.norm(np.subtract(place, site.position_mm)) - radius_mm - site.diameter_mm / 2
-            if gap < rules.apart_mm:
-                return False
+        for place, own_mm in taken:
+            gap = np.linalg.norm(found - place, axis=1) - own_mm - LONGEST * radius_mm
+            found = found[gap >= rules.apart_mm]
+        for x, y, z in rng.permutation(found)[:LOOKED_AT].tolist():
+            yield Site((x, y, z), diameter_mm)
+
+    def is_plausible(self, site: Site, rules: SiteRules) -> bool:
+        """Tell whether what lies within the lesion is what the rules ask for."""
         share = self._dense_share(site)
         if rules.attached == "free":
             return share <= rules.vessel_share
