@@ -17,6 +17,7 @@ from lesionforge.cli import about, data, experiments, generators, insertion, ins
 from lesionforge.cli.evaluate import evaluate
 from lesionforge.cli.latent import latent
 from lesionforge.cli.options import INVOCATION
+from lesionforge.cli.reader_study import reader_study
 from lesionforge.errors import LesionForgeError
 from lesionforge.progress import SILENT, TerminalProgress
 
@@ -109,3 +110,4 @@ for verb in VERBS:
     app.command()(verb)
 app.add_typer(latent, name="latent")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(reader_study, name="reader-study")
