@@ -342,7 +342,9 @@ def main() -> None:
         row = measured(name, training, unseen, out) | {"seconds": round(seconds)}
         print(row)
         file = arguments.out / "inpainting.csv"
-        pd.DataFrame([row]).to_csv(file, mode="a", header=not file.exists(), index=False)
+        before = [pd.read_csv(file)] if file.exists() else []
+        rows = pd.concat([*before, pd.DataFrame([row])]).drop_duplicates("run", keep="last")
+        rows.to_csv(file, index=False)  # whole: what is measured differs from run to run
 
 
 if __name__ == "__main__":
