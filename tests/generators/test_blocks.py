@@ -9,7 +9,14 @@ from lesionforge.generators.blocks import class_maps, convolution, doubled
 def test_a_convolution_keeps_the_shape_or_its_share(shape, kernel, stride, dilation):
     made = convolution(len(shape), 2, 3, kernel, stride=stride, dilation=dilation)(torch.zeros(1, 2, *shape))
     assert made.shape == (1, 3, *(side // stride for side in shape))
-    assert doubled()(made).shape == (1, 3, *(2 * side // stride for side in shape))
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_doubling_goes_straight_from_one_pixel_to_the_next(axes):
+    along = torch.tensor([0.0, 4.0, 8.0]).view(1, 1, *[1] * (axes - 1), 3).expand(1, 1, *[2] * (axes - 1), 3)
+    twice = doubled(axes)(along)
+    assert twice.shape == (1, 1, *[4] * (axes - 1), 6)
+    assert twice.flatten(0, -2)[0].tolist() == [0, 1, 3, 5, 7, 8]  # quarters of the way on either side
 
 
 def test_a_class_is_a_channel_of_ones():
