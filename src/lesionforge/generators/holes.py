@@ -22,6 +22,9 @@ from lesionforge.settings import Count, CountOrZero, Rate, Share
 
 # B batch, A axes, *shape pixels along them, Z latent size
 
+COARSEST = 4  # pixels of a patch that become one at the bottom of a network: two halvings
+SMALLEST_SIDE = 8
+
 VoxelSides = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=3)]
 
 
@@ -83,6 +86,15 @@ class InPainter(GenerativeMethod):
     learning_rate: Rate = 1e-4
     beta1: Share = 0.9
     beta2: Share = 0.999
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Patches have two axes or three, of 8, 12, 16, 20, … pixels each."""
+        if len(shape) not in {2, 3} or any(side < SMALLEST_SIDE or side % COARSEST for side in shape):
+            raise LesionForgeError(
+                f"{registry.name_of(self)} makes 2-D and 3-D patches of 8, 12, 16, 20, … pixels an axis, but "
+                f"{'×'.join(map(str, shape))} came: crop or resize the patches (`lesionforge ingest --size 64`)."
+            )
+        self.hole.check(shape)
 
     def optimiser(self, player: Player, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Adam, in one fused pass over the weights."""

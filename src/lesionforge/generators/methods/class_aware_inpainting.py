@@ -24,15 +24,13 @@ from lesionforge.generators import holes
 from lesionforge.generators.attention import attend
 from lesionforge.generators.blocks import class_maps, convolution, doubled
 from lesionforge.generators.contract import Batch, Condition, Moment, Networks, Player
-from lesionforge.generators.holes import Hole, InPainter
+from lesionforge.generators.holes import COARSEST, Hole, InPainter
 from lesionforge.generators.losses import slopes
 from lesionforge.generators.small_data import Weight
 from lesionforge.settings import Count, CountOrZero, Rate, Share, Widths
 
 # B batch, C channels, K classes, *shape pixels along two axes or three, Z latent size
 
-COARSEST = 4  # pixels of a patch that become one in the middle of an hour-glass: two halvings
-SMALLEST_SIDE = 8
 CRITIC_KERNEL, CRITIC_SMALLEST = 4, 4
 FAKE = 0  # number of the class of all fakes, to a critic's class head; the others follow
 CRITICS = ("whole", "local")
@@ -90,15 +88,6 @@ class ClassAwareInpainting(InPainter):
     learning_rate: Rate = 1e-4
     beta1: Share = 0.5
     beta2: Share = 0.9
-
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Patches have two axes or three, of 8, 12, 16, 20, … pixels each."""
-        if len(shape) not in {2, 3} or any(side < SMALLEST_SIDE or side % COARSEST for side in shape):
-            raise LesionForgeError(
-                f"{registry.name_of(self)} makes 2-D and 3-D patches of 8, 12, 16, 20, … pixels an axis, but "
-                f"{'×'.join(map(str, shape))} came: crop or resize the patches (`lesionforge ingest --size 64`)."
-            )
-        self.hole.check(shape)
 
     def least_images(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002
         """Before the class loss is on, lesions are not of the class that they should be."""

@@ -23,7 +23,7 @@ from lesionforge.errors import LesionForgeError
 from lesionforge.generators import holes
 from lesionforge.generators.contract import Batch, Condition, Moment, Networks
 from lesionforge.generators.convolutions import Convolution
-from lesionforge.generators.holes import Hole, InPainter
+from lesionforge.generators.holes import SMALLEST_SIDE, Hole, InPainter
 from lesionforge.generators.losses import taken_for_fake, taken_for_real
 from lesionforge.generators.pictures import NOTHING
 from lesionforge.generators.similarity import dissimilarity, printed_dissimilarity
@@ -31,7 +31,6 @@ from lesionforge.settings import Count, Odd, Rate, Share
 
 # B batch, C channels, H W pixels, Z latent size
 
-SMALLEST_SIDE = 8
 LAST_SIDE = 4  # pixels at which a discriminator stops halving
 WIDEST = 8  # times its first width, a discriminator's last
 SSIM = {"standard": dissimilarity, "printed": printed_dissimilarity}

@@ -20,18 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from lesionforge import registry
-from lesionforge.errors import LesionForgeError
 from lesionforge.generators import holes
 from lesionforge.generators.blocks import class_maps, convolution, doubled
 from lesionforge.generators.contract import Batch, Condition, Moment, Networks
-from lesionforge.generators.holes import Hole, InPainter
+from lesionforge.generators.holes import COARSEST, Hole, InPainter
 from lesionforge.settings import Count, Rate, Share
 
 # B batch, C channels, K classes, *shape pixels along two axes or three, Z latent size
 
-COARSEST = 4  # pixels of a patch that become one at the bottom of the network: two halvings
-SMALLEST_SIDE = 8
 LONGEST_WAVE = 100.0  # of the waves that tell the network the time
 MIDDLE_TIME_LOGIT = -0.8  # of the times that training looks at
 LEAST_TIME_LEFT = 0.05  # by which what is left of the way is divided in training
@@ -70,15 +66,6 @@ class FlowMatchingInpainting(InPainter):
     learning_rate: Rate = 5e-4
     beta1: Share = 0.9
     beta2: Share = 0.99
-
-    def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Patches have two axes or three, of 8, 12, 16, 20, … pixels each."""
-        if len(shape) not in {2, 3} or any(side < SMALLEST_SIDE or side % COARSEST for side in shape):
-            raise LesionForgeError(
-                f"{registry.name_of(self)} makes 2-D and 3-D patches of 8, 12, 16, 20, … pixels an axis, but "
-                f"{'×'.join(map(str, shape))} came: crop or resize the patches (`lesionforge ingest --size 64`)."
-            )
-        self.hole.check(shape)
 
     def build(self, shape: tuple[int, ...], classes: int) -> Networks:
         """Make the one network."""
