@@ -29,7 +29,8 @@ import pandas as pd
 import torch
 from lidc_cubes51 import MALIGNANCY, cubes
 from lidc_cubes51 import NON_SOLID as NON_SOLID_CUBES
-from lidc_maxslice import MALIGNANCY_SIZE_MATCHED, NON_SOLID
+from lidc_maxslice import MALIGNANCY as MALIGNANCY_OF_TWO
+from lidc_maxslice import MALIGNANCY_OF_MEDIUM_SIZE, NON_SOLID, size_matched
 from luna16_candidates import CANDIDATES
 
 from lesionforge import registry, settings
@@ -105,7 +106,12 @@ def non_solid(data: Path) -> Patches:
 
 def malignancy(data: Path) -> Patches:
     """Nodules of 7 to 15 mm that readers called benign or malignant, 64×64."""
-    return load_arrays(data / "lidc_maxslice", mapping=MALIGNANCY_SIZE_MATCHED).centre_crop(64)
+    return load_arrays(data / "lidc_maxslice", mapping=MALIGNANCY_OF_MEDIUM_SIZE).centre_crop(64)
+
+
+def malignancy_matched(data: Path) -> Patches:
+    """As many nodules called rather malignant as rather benign, paired by diameter to half a millimetre, 64×64."""
+    return size_matched(load_arrays(data / "lidc_maxslice", mapping=MALIGNANCY_OF_TWO)).centre_crop(64)
 
 
 def candidates(data: Path) -> Patches:
@@ -131,7 +137,7 @@ def malignancy_slices(data: Path) -> Patches:
     return cubes(data / "lidc_cubes51", labels=MALIGNANCY).centre_crop((3, 32, 32))
 
 
-_EACH = (non_solid, malignancy, candidates, non_solid_3d, malignancy_3d, malignancy_slices)
+_EACH = (non_solid, malignancy_matched, malignancy, candidates, non_solid_3d, malignancy_3d, malignancy_slices)
 TASKS: dict[str, Callable[[Path], Patches]] = {each.__name__: each for each in _EACH}
 
 

@@ -7,6 +7,10 @@ every score.
 
 from dataclasses import replace
 
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from lesionforge.data.patches import Patches
 from lesionforge.data.sources.arrays import ArraysMapping
 
 _NODULES = ArraysMapping(
@@ -31,14 +35,37 @@ NON_SOLID = replace(
 )
 """Part-solid and ground-glass against solid: a rare class that size does not give away."""
 
-MALIGNANCY_SIZE_MATCHED = replace(
+MALIGNANCY_OF_MEDIUM_SIZE = replace(
     _NODULES,
     labels={
         "benign": "n_raters >= 3 and malignancy_mean < 2.5 and 7 <= equiv_diam_mm <= 15",
         "malignant": "n_raters >= 3 and malignancy_mean > 3.5 and 7 <= equiv_diam_mm <= 15",
     },
 )
-"""Nodules of 7 to 15 mm that at least three radiologists called benign or malignant."""
+"""Nodules of 7 to 15 mm that at least three radiologists called benign or malignant; size still tells a lot."""
+
+MALIGNANCY = replace(
+    _NODULES,
+    labels={
+        "benign": "n_raters >= 2 and malignancy_mean < 3",
+        "malignant": "n_raters >= 2 and malignancy_mean > 3",
+    },
+)
+"""Nodules that at least two radiologists called rather benign or rather malignant, of all sizes."""
+
+
+def size_matched(patches: Patches, *, caliper_mm: float = 0.5) -> Patches:
+    """Of two classes, as many pairs as can be made of nodules whose diameters differ by ``caliper_mm`` at most.
+
+    Of all ways to pair the most, that of the smallest differences in all: no nodule is in two pairs.
+    """
+    first, second = (np.flatnonzero(patches.labels == label) for label in patches.classes)
+    diameters = patches.table["diameter_mm"].to_numpy()
+    apart = np.abs(diameters[first][:, None] - diameters[second][None])
+    rows, columns = linear_sum_assignment(np.where(apart <= caliper_mm, apart, apart.size * caliper_mm))
+    paired = apart[rows, columns] <= caliper_mm
+    return patches.rows(np.sort(np.concatenate([first[rows[paired]], second[columns[paired]]])))
+
 
 GROUND_GLASS = replace(
     _NODULES,

@@ -4,6 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -64,3 +65,20 @@ def test_what_cannot_take_the_patches_is_listed(table):
     rows, printed = table("diameter_only", "densenet_3d")
     assert "3-D patches" in rows.set_index("row").loc["densenet_3d", "refused"]
     assert printed.strip().endswith("Refused: densenet_3d.")
+
+
+@pytest.mark.parametrize("caliper_mm", [0.05, 0.5, 3])
+def test_as_many_pairs_of_one_size_as_there_can_be(benchmark, small_patches, caliper_mm):
+    patches = small_patches(patients=60, per_patient=1, shape=(4, 4))
+    matched = benchmark.size_matched(patches, caliper_mm=caliper_mm)
+    found, every = (
+        [np.sort(each.table["diameter_mm"][each.labels == label]) for label in patches.classes]
+        for each in (matched, patches)
+    )
+    assert (np.abs(found[0] - found[1]) <= caliper_mm).all()
+    pairs, others = 0, list(every[1])
+    for diameter in every[0]:  # from the smallest on, whoever is small enough: of intervals alike this pairs the most
+        others = [other for other in others if other >= diameter - caliper_mm]
+        if others and others[0] <= diameter + caliper_mm:
+            pairs, others = pairs + 1, others[1:]
+    assert len(found[0]) == pairs > 0
