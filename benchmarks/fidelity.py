@@ -161,9 +161,14 @@ def run_speed(patches: Patches) -> None:
         ]
     )
     print(f"plain pyradiomics loop {len(lesions) / plain:.1f} ROI/s; ours, one process {len(lesions) / alone:.1f}")
+    masks = lesion_masks(patches, "drawn")
     for workers in (1, 2):
-        seconds = timed(partial(radiomics_of, lesions, masks, workers=workers))
-        print(f"radiomics_of, {workers} workers: {len(lesions) / seconds:.1f} ROI/s, start of processes included")
+        seconds = timed(partial(radiomics_of, patches, masks, workers=workers))
+        print(
+            f"radiomics_of, {workers} workers, {len(patches)} lesions: {len(patches) / seconds:.1f} ROI/s, "
+            "start of processes included",
+            flush=True,
+        )
     rng = np.random.default_rng(0)
     for count in (1_000, 3_000, 10_000):
         vectors = [rng.normal(size=(count, 93)) for _ in range(2)]
