@@ -269,7 +269,7 @@ def test_synthetic_patches_cannot_come_back_as_real_ones(tmp_path, small_patches
     ("task", "counts", "rare_patients"),
     [
         ("NON_SOLID", {"non-solid": 121, "solid": 1052}, 83),
-        ("MALIGNANCY_SIZE_MATCHED", {"benign": 112, "malignant": 68}, 87),
+        ("MALIGNANCY_OF_MEDIUM_SIZE", {"benign": 112, "malignant": 68}, 87),
         ("GROUND_GLASS", {"ground-glass": 84, "other": 1089}, 57),
     ],
 )
