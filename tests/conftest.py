@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,15 +78,25 @@ def lidc(real_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lidc_tasks() -> ModuleType:
+def module_at() -> Callable[[str, str], ModuleType]:
+    """Runs a file, given from the repository's root, as a module of that name: for code outside the package."""
+
+    def load(name: str, file: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # its dataclasses look themselves up there
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def lidc_tasks(module_at: Callable[[str, str], ModuleType]) -> ModuleType:
     """The benchmark's mappings of `lidc`, which live outside the package."""
-    file = Path(__file__).parents[1] / "benchmarks" / "lidc_maxslice.py"
-    spec = importlib.util.spec_from_file_location("lidc_maxslice", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at("lidc_maxslice", "benchmarks/lidc_maxslice.py")
 
 
 # Whatever of these a generative method has as fields is made small, so that every method is quick to try.

@@ -1,7 +1,5 @@
 """The server killed while answers stream in: what was acknowledged is there, once, as it was given."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -10,17 +8,8 @@ pytest.importorskip("httpx", reason="readers ask through httpx")
 
 
 @pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    file = Path(__file__).parents[2] / "benchmarks" / "reader_study.py"
-    spec = importlib.util.spec_from_file_location("reader_study_benchmark", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+def benchmark(module_at) -> ModuleType:
+    return module_at("reader_study_benchmark", "benchmarks/reader_study.py")
 
 
 def test_no_acknowledged_answer_is_lost_when_the_server_is_killed(benchmark, tmp_path):

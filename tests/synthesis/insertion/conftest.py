@@ -1,7 +1,5 @@
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -58,12 +56,6 @@ def chest() -> Callable[..., Scan]:
 
 
 @pytest.fixture(scope="session")
-def dicom_files() -> ModuleType:
+def dicom_files(module_at: Callable[[str, str], ModuleType]) -> ModuleType:
     """What writes DICOM for the tests of whatever reads it."""
-    file = Path(__file__).parents[2] / "data" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("dicom_files", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at("dicom_files", "tests/data/conftest.py")
