@@ -196,7 +196,7 @@ def test_classify_ends_with_the_reports_path(phantom, tmp_path, capsys):
     assert shown.out.splitlines()[-1] == str(out / "report.html")
     assert "fitting small_cnn" in shown.err
     config = read_json(out / "config.json", of="a run")
-    assert (config["folds"], config["size"], config["classifier"]["channels"]) == (2, 32, [4, 4])
+    assert (config["folds"], config["size"], config["classifiers"][0]["method"]["channels"]) == (2, 32, [4, 4])
     (out / "report.html").unlink()
     assert lesionforge("report", out) == 0
     assert (out / "report.html").exists()
@@ -237,6 +237,20 @@ def test_patches_are_augmented_by_a_papers_recipe(phantom, tmp_path):
     assert set(patches.labels) == {"solid"}
     assert len(patches) == 10
     assert "source_row" in patches.table
+
+
+def test_patients_are_dealt_out_alike_whatever_the_patches_size(phantom, tmp_path):
+    cropped = patches_file.save(patches_file.load(phantom).centre_crop(16), tmp_path / "small.patches")
+    for patches, out in ((phantom, tmp_path / "split"), (cropped, tmp_path / "small")):
+        assert lesionforge("--quiet", "split", patches, "--fractions", "0.5,0.25,0.25", "--out", out) == 0
+    parts = [
+        [patches_file.load(folder / f"{part}.patches").patients.tolist() for part in ("train", "validation", "test")]
+        for folder in (tmp_path / "split", tmp_path / "small")
+    ]
+    assert parts[0] == parts[1]
+    train, validation, test = parts[0]
+    assert sorted(train + validation + test) == sorted(patches_file.load(phantom).patients)
+    assert not set(train) & set(validation) | set(train + validation) & set(test)
 
 
 def test_phantom_scans_are_ingested_inspected_and_annotated(tmp_path, capsys):

@@ -16,8 +16,8 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 NARROW = ["--set", "generator_width=16", "--set", "discriminator_width=2", "--set", "batch_size=8"]
 SHORT = {
     "experiment": [
-        *("--scale", "smoke", "--set", "size=16", "--set", "generator_patches=16"),
-        *("--set", "generator_training.images=32", "--set", "classifier.max_images=64"),
+        *("--scale", "smoke", "--set", "size=16", "--set", "generators.dcgan.patches=16"),
+        *("--set", "generators.dcgan.training.images=32", "--set", "classifiers.small_cnn.method.max_images=64"),
     ],
     "train": [*NARROW, "--images", "32"],
     "sample": ["--n", "8"],

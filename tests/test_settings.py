@@ -168,3 +168,32 @@ def test_the_nearest_name_is_offered_only_where_it_is_near():
     assert nearest("dcgna", ["dcgan", "acgan"]) == "; did you mean 'dcgan'? There are: acgan, dcgan."
     assert nearest("xyz", ["dcgan"]) == ". There are: dcgan."
     assert nearest("xyz", []) == ". There are: none."
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Whole:
+    parts: tuple[Part, ...] = (Part("first"), Part("second"))
+
+
+def test_one_of_several_is_reached_by_its_name():
+    assert with_overrides(Whole(), ["parts.second.size=3"]) == Whole((Part("first"), Part("second", 3)))
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("parts.secnd.size=3", "did you mean 'second'"),
+        ("parts.second=3", "must be followed by a name and a setting"),
+        ("parts.second.sise=3", "Part has no setting 'sise'"),
+        ("part.second.size=3", "did you mean 'parts'"),
+    ],
+)
+def test_a_wrong_way_to_one_of_several_is_explained(override, says):
+    with pytest.raises(LesionForgeError, match=says):
+        with_overrides(Whole(), [override])

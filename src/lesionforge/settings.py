@@ -9,7 +9,7 @@ import difflib
 import json
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeGuard, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
@@ -58,7 +58,8 @@ def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
 def with_overrides(value: T, overrides: Sequence[str]) -> T:
     """Return the dataclass ``value`` with each ``key=text`` set, the text read as the field's type.
 
-    A key with dots reaches into a field that is itself a dataclass: ``generator.learning_rate=1e-4``.
+    A key with dots reaches into a field that is itself a dataclass, or into one of several by its name:
+    ``tuning.trials=20``, ``generators.dcgan.method.learning_rate=1e-4``.
 
     Raises
     ------
@@ -86,10 +87,36 @@ def _set(value: T, path: Sequence[str], text: str) -> T:
     if not rest:
         return dataclasses.replace(value, **{name: _fitted(type(value), name, text)})  # type: ignore[type-var]
     inner = getattr(value, name, None)
+    if _are_named(inner):
+        return dataclasses.replace(value, **{name: _set_named(inner, rest, text, of=name)})  # type: ignore[type-var]
     if not dataclasses.is_dataclass(inner):
-        nested = [key for key in vars(value) if dataclasses.is_dataclass(getattr(value, key))]
+        nested = [key for key in vars(value) if _has_settings(getattr(value, key))]
         raise LesionForgeError(f"{type(value).__name__} has no settings under {name!r}{nearest(name, nested)}")
     return dataclasses.replace(value, **{name: _set(inner, rest, text)})  # type: ignore[type-var]
+
+
+def _set_named(those: tuple[Any, ...], path: Sequence[str], text: str, *, of: str) -> tuple[Any, ...]:
+    """Set something in the one of several dataclasses whose ``name`` the path begins with."""
+    name, *rest = path
+    known = [each.name for each in those]
+    if name not in known or not rest:
+        raise LesionForgeError(
+            f"{of} must be followed by a name and a setting, but {'.'.join(path)!r} came{nearest(name, known)}"
+        )
+    return tuple(_set(each, rest, text) if each.name == name else each for each in those)
+
+
+def _are_named(value: object) -> TypeGuard[tuple[Any, ...]]:
+    """Whether these are dataclasses with names of their own."""
+    return (
+        isinstance(value, tuple)
+        and bool(value)
+        and all(dataclasses.is_dataclass(each) and hasattr(each, "name") for each in value)
+    )
+
+
+def _has_settings(value: object) -> bool:
+    return dataclasses.is_dataclass(value) or _are_named(value)
 
 
 def _fitted(cls: type[Any], name: str, value: object) -> object:

@@ -154,6 +154,17 @@ def test_balancing_to_thirty_patients_draws_anew_for_each_seed():
     assert len(balance_patients(patches, per_class=7, seed=0)) == 21
 
 
+def test_each_repeat_of_a_balanced_cross_validation_is_of_other_patients():
+    patches = patches_of([(f"{label}{n}", label) for label, count in (("a", 9), ("b", 30)) for n in range(count)])
+    drawn = []
+    for split in repeated_kfold(patches, folds=3, repeats=2, seed=1, patients_per_class=6):
+        rows = np.concatenate([split.train, split.validation, split.test])
+        assert patches.rows(rows).table.groupby("label")["patient"].nunique().to_dict() == {"a": 6, "b": 6}
+        assert patches.rows(split.test).table["label"].value_counts().to_dict() == {"a": 2, "b": 2}
+        drawn.append(set(rows))
+    assert drawn[0] == drawn[1] == drawn[2] != drawn[3]
+
+
 def test_lesions_of_each_class_are_spread_evenly():
     rng = np.random.default_rng(0)
     lesions = [(f"{label}{n}", label) for label, count in (("rare", 30), ("common", 150)) for n in range(count)

@@ -7,7 +7,8 @@ import pytest
 
 from lesionforge.classifiers.methods.small_cnn import SmallCNN
 from lesionforge.data.patches import Patches
-from lesionforge.experiments.experiment import Experiment, Regime
+from lesionforge.experiments.experiment import Experiment
+from lesionforge.experiments.ingredients import Contender, Generation, Regime
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.generators.state import TrainingPlan
 
@@ -18,12 +19,17 @@ def tiny() -> Experiment:
     return Experiment(
         protocol="tiny",
         title="A tiny experiment",
-        generator=DCGAN(batch_size=8, generator_width=16, discriminator_width=4, latent_size=5),
-        generator_training=TrainingPlan(
-            images=48, log_every_images=16, checkpoint_every_images=24, grid_every_images=48
+        generators=(
+            Generation(
+                "dcgan",
+                DCGAN(batch_size=8, generator_width=16, discriminator_width=4, latent_size=5),
+                TrainingPlan(images=48, log_every_images=16, checkpoint_every_images=24, grid_every_images=48),
+                patches=6,
+            ),
         ),
-        generator_patches=6,
-        classifier=SmallCNN(channels=(4, 4), batch_size=16, max_images=96, check_every_images=48),
+        classifiers=(
+            Contender("small_cnn", SmallCNN(channels=(4, 4), batch_size=16, max_images=96, check_every_images=48)),
+        ),
         regimes=(Regime("raw"), Regime("classic+dcgan", classic=8, synthetic_per_class=4)),
         size=16,
         folds=2,

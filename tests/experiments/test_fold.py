@@ -6,9 +6,9 @@ import pytest
 from lesionforge.data.exposure import patient_digest
 from lesionforge.data.splits import stratified_kfold
 from lesionforge.errors import LeakError
-from lesionforge.experiments.experiment import Regime
 from lesionforge.experiments.fold import Fold, summary
 from lesionforge.experiments.fold_patches import PLATE_PATCHES
+from lesionforge.experiments.ingredients import Regime
 from lesionforge.experiments.tasks import Tasks
 from lesionforge.generators import checkpoint
 from lesionforge.generators.methods.acgan import ACGAN
@@ -19,20 +19,30 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
+def dcgan(tiny):
+    (generation,) = tiny.generators
+    return generation
+
+
+@pytest.fixture(scope="module")
 def fold(tiny, cohort, tmp_path_factory):
     split = stratified_kfold(cohort, folds=2, seed=3, validation=0.25)[1]
-    made = Fold(tiny, cohort, split, Tasks(tmp_path_factory.mktemp("fold")))
-    for labels in made.generated:
-        made.train_generator(labels, SILENT)
-    return made
+    return trained(Fold(tiny, cohort, split, Tasks(tmp_path_factory.mktemp("fold"))))
+
+
+def trained(fold):
+    """The same fold, its generators trained."""
+    for generation in fold.experiment.generators:
+        for labels in fold.generated(generation):
+            fold.train_generator(generation, labels, SILENT)
+    return fold
 
 
 def with_generator(fold, method, folder):
-    """The same fold with another method, trained."""
-    made = replace(fold, experiment=replace(fold.experiment, generator=method), tasks=Tasks(folder))
-    for labels in made.generated:
-        made.train_generator(labels, SILENT)
-    return made
+    """The same fold with another method in its generator's place, trained; and that generator."""
+    generation = replace(fold.experiment.generators[0], method=method)
+    experiment = replace(fold.experiment, generators=(generation,))
+    return trained(replace(fold, experiment=experiment, tasks=Tasks(folder))), generation
 
 
 def test_its_parts_are_the_splits_cropped_to_the_experiments_size(fold, cohort):
@@ -71,58 +81,57 @@ def test_synthetic_patches_are_as_many_of_each_class_and_carry_their_exposure(fo
     assert joined.exposure.patients.isdisjoint(map(patient_digest, fold.test.patients))
 
 
-def test_a_generator_learns_the_fold_lesions_of_its_class_cropped_and_augmented(fold, tiny):
-    opened = checkpoint.load(fold.checkpoint_of("benign"))
+def test_a_generator_learns_the_fold_lesions_of_its_class_cropped_and_augmented(fold, dcgan):
+    opened = checkpoint.load(fold.checkpoint_of(dcgan, "benign"))
     assert opened.subject.label == "benign"
     assert opened.subject.shape == (16, 16)
     assert opened.subject.exposure == fold.source.with_label("benign").exposure
-    assert opened.images_seen == tiny.generator_training.images
+    assert opened.images_seen == dcgan.training.images
 
 
-def test_a_conditional_generator_learns_all_classes_alike_and_is_asked_for_each(fold, tiny, tmp_path):
+def test_a_conditional_generator_learns_all_classes_alike_and_is_asked_for_each(fold, tmp_path):
     acgan = ACGAN(batch_size=8, generator_width=16, discriminator_width=4, latent_size=5)
-    conditional = with_generator(fold, acgan, tmp_path)
-    assert conditional.generated == [("benign", "malignant")]
-    assert conditional.checkpoint_of("benign") == conditional.checkpoint_of("malignant")
+    conditional, generation = with_generator(fold, acgan, tmp_path)
+    assert conditional.generated(generation) == [("benign", "malignant")]
+    assert conditional.checkpoint_of(generation, "benign") == conditional.checkpoint_of(generation, "malignant")
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
-    opened = checkpoint.load(conditional.checkpoint_of("benign"))
+    opened = checkpoint.load(conditional.checkpoint_of(generation, "benign"))
     assert opened.subject.exposure.patients >= set(map(patient_digest, fold.train.patients))
-    drawn = {label: conditional.samples(label, 3) for label in fold.train.classes}
+    drawn = {label: conditional.samples(generation, label, 3) for label in fold.train.classes}
     assert all(set(made.labels) == {label} for label, made in drawn.items())
     assert not np.array_equal(drawn["benign"].images, drawn["malignant"].images)
 
 
 def test_a_pictured_generator_is_shown_the_folds_lesions_each_augmented_anew(fold, tmp_path):
-    pictured = with_generator(fold, Pix2Pix(batch_size=8, generator_width=4, discriminator_width=4), tmp_path)
-    assert pictured.generated == [("benign",), ("malignant",)]
+    narrow = Pix2Pix(batch_size=8, generator_width=4, discriminator_width=4)
+    pictured, generation = with_generator(fold, narrow, tmp_path)
+    assert pictured.generated(generation) == [("benign",), ("malignant",)]
     of_class = fold.source.with_label("malignant")
-    drawn = pictured.samples("malignant", 7)
+    drawn = pictured.samples(generation, "malignant", 7)
     assert set(drawn.labels) == {"malignant"}
     assert set(drawn.table["condition_pixels"]) <= set(of_class.table["source_pixels"])
     assert len(np.unique(drawn.masks, axis=0)) == 7
     assert drawn.exposure.patients.isdisjoint(map(patient_digest, fold.test.patients))
-    np.testing.assert_array_equal(pictured.samples("malignant", 3).images, drawn.images[:3])
+    np.testing.assert_array_equal(pictured.samples(generation, "malignant", 3).images, drawn.images[:3])
     joined = pictured.training_set(Regime("synthetic", synthetic_per_class=7))
     np.testing.assert_array_equal(joined.images[-7:], drawn.images)
 
 
 def test_generators_are_chosen_on_the_validation_patients_and_the_classifier_may_be_as_well(
-    tiny, small_patches, tmp_path
+    tiny, dcgan, small_patches, tmp_path
 ):
     cohort = small_patches(patients=16, shape=(20, 20))
     split = stratified_kfold(cohort, folds=2, seed=3, validation=0.5)[0]
-    fold = Fold(tiny, cohort, split, Tasks(tmp_path))
-    for labels in fold.generated:
-        fold.train_generator(labels, SILENT)
-    seen = checkpoint.load(fold.checkpoint_of("benign")).subject.exposure
+    fold = trained(Fold(tiny, cohort, split, Tasks(tmp_path)))
+    seen = checkpoint.load(fold.checkpoint_of(dcgan, "benign")).subject.exposure
     assert seen.learnt == fold.source.with_label("benign").exposure
     assert seen == seen.learnt | fold.validation.with_label("benign").exposure.judged
     predicted = fold.predict(fold.fit(Regime("synthetic", synthetic_per_class=4), SILENT))
     np.testing.assert_array_equal(predicted.row, fold.split.test)
 
 
-def test_two_generators_of_a_fold_do_not_share_their_seeds(fold):
-    first, second = (fold.checkpoint_of(label) / checkpoint.WEIGHTS for label in ("benign", "malignant"))
+def test_two_generators_of_a_fold_do_not_share_their_seeds(fold, dcgan):
+    first, second = (fold.checkpoint_of(dcgan, label) / checkpoint.WEIGHTS for label in ("benign", "malignant"))
     assert first.read_bytes() != second.read_bytes()
 
 
@@ -136,7 +145,9 @@ def test_a_seed_is_for_one_purpose_in_one_fold(fold, cohort, tiny):
 
 def test_all_regimes_of_a_fold_start_from_the_same_weights(fold, tiny):
     """With no image shown to learn from, what is added to the training changes nothing."""
-    idle = replace(tiny, classifier=replace(tiny.classifier, max_images=1, learning_rate=0.0))
+    (contender,) = tiny.classifiers
+    still = replace(contender, method=replace(contender.method, max_images=1, learning_rate=0.0))
+    idle = replace(tiny, classifiers=(still,))
     unfit = Fold(idle, fold.patches, fold.split, fold.tasks)
     raw, more = (unfit.predict(unfit.fit(regime, SILENT)) for regime in (Regime("raw"), Regime("more", classic=5)))
     np.testing.assert_array_equal(raw.probability, more.probability)
@@ -155,8 +166,8 @@ def test_a_split_that_leaks_is_refused(fold, tiny, cohort):
         Fold(tiny, cohort, leaking, fold.tasks).fit(Regime("raw"), SILENT)
 
 
-def test_a_plate_shows_real_and_synthetic_lesions_without_names(fold):
-    plate = fold.plate("benign")
+def test_a_plate_shows_real_and_synthetic_lesions_without_names(fold, dcgan):
+    plate = fold.plate(dcgan, "benign")
     real = plate.rows(~plate.is_synthetic)
     assert plate.is_synthetic.sum() == PLATE_PATCHES
     assert 0 < len(real) <= PLATE_PATCHES

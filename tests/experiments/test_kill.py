@@ -13,13 +13,13 @@ from lesionforge.data.phantom import phantom_patches
 
 SETTINGS = {
     "size": 16,
-    "generator.generator_width": 16,
-    "generator.discriminator_width": 4,
-    "generator_patches": 32,
-    "generator_training.images": 960,
-    "generator_training.checkpoint_every_images": 64,
-    "generator_training.grid_every_images": 960,
-    "classifier.max_images": 128,
+    "generators.dcgan.method.generator_width": 16,
+    "generators.dcgan.method.discriminator_width": 4,
+    "generators.dcgan.patches": 32,
+    "generators.dcgan.training.images": 960,
+    "generators.dcgan.training.checkpoint_every_images": 64,
+    "generators.dcgan.training.grid_every_images": 960,
+    "classifiers.small_cnn.method.max_images": 128,
 }
 TABLES = ("predictions", "scores", "comparisons", "confusion", "gan_training", "classifier_training")
 

@@ -17,7 +17,7 @@ METHOD = SmallCNN(channels=(2,), batch_size=8, max_images=8)
 @pytest.fixture
 def run(tmp_path, small_patches):
     """A folder with what a run of two repeats leaves of one regime, each classifier of patients of its own."""
-    write_json(tmp_path / "config.json", {"folds": FOLDS, "repeats": REPEATS})
+    write_json(tmp_path / "config.json", {"folds": FOLDS, "folds_run": 0, "repeats": REPEATS})
     for number, name in enumerate(checkpoint_names("raw", folds=FOLDS, repeats=REPEATS)):
         METHOD.fit(small_patches(patients=4, prefix=f"of{number}-"), seed=number).save(tmp_path / "checkpoints" / name)
     return tmp_path

@@ -14,8 +14,9 @@ from lesionforge.evaluation.saturation import saturation
 from lesionforge.evaluation.tables import read_table, regimes_from_table
 from lesionforge.experiments import engine
 from lesionforge.experiments.engine import Source
-from lesionforge.experiments.experiment import Choice, Experiment, Line, Regime
+from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
+from lesionforge.experiments.ingredients import Choice, Line, Regime
 from lesionforge.experiments.parts import (
     CHOSEN_CLASSIC,
     CHOSEN_SYNTHETIC,
@@ -110,7 +111,8 @@ def test_what_builds_on_a_choice_takes_its_amount_of_classic_patches(folds):
         assert len(joined) == len(fold.train) + amount + 2 * 3
 
 
-def test_a_portion_knows_its_patients_alone(folds, cohort):
+def test_a_portion_knows_its_patients_alone(folds, cohort, tiny):
+    (dcgan,) = tiny.generators
     for fold in folds:
         half = fold.of_portion(0.5)
         assert set(half.split.train) < set(fold.split.train)
@@ -118,9 +120,9 @@ def test_a_portion_knows_its_patients_alone(folds, cohort):
         assert fold.of_portion(1.0) is fold
         assert half.train.classes == fold.train.classes
         for label in cohort.classes:
-            seen = checkpoint.load(half.checkpoint_of(label)).subject.exposure
+            seen = checkpoint.load(half.checkpoint_of(dcgan, label)).subject.exposure
             assert seen.learnt.patients <= set(map(patient_digest, half.train.patients))
-            assert half.checkpoint_of(label) != fold.checkpoint_of(label)
+            assert half.checkpoint_of(dcgan, label) != fold.checkpoint_of(dcgan, label)
         joined = fold.training_set(Regime("x", classic=4, synthetic_per_class=3, portion=0.5))
         assert joined.exposure.learnt.patients == set(map(patient_digest, half.train.patients))
 
@@ -142,14 +144,14 @@ def test_no_classifier_has_seen_a_test_patient(finished, folds):
             assert seen.isdisjoint(tested)
 
 
-def test_features_are_of_test_patches_and_fresh_samples(finished, folds, described):
+def test_features_are_of_test_patches_and_fresh_samples(finished, folds, described, tiny):
     embedded = table(finished, "embedding")
     assert set(embedded["regime"]) == set(described.shown)
     looked_at = folds[0].looked_at()
     real = looked_at.rows(~looked_at.is_synthetic)
     assert set(real.patients) <= set(folds[0].test.patients)
     assert (len(real), len(looked_at)) == (12, 24)
-    trained_on = folds[0].samples("benign", 6).images
+    trained_on = folds[0].samples(tiny.generators[0], "benign", 6).images
     assert not any((image == made).all() for image in looked_at.images[12:] for made in trained_on)
 
 
@@ -163,12 +165,14 @@ def test_features_are_of_test_patches_and_fresh_samples(finished, folds, describ
         ({"shown": ("none",)}, "to show"),
         ({"regimes": (Regime("raw", classic_of="none"),)}, "build on"),
         ({"choices": (Choice("c", ("raw",)),), "validation": 0.0}, "share is 0"),
+        ({"regimes": (Regime("raw", classifier="none"),)}, "needs a classifier, and 'none' is not there"),
+        ({"recipe": "wang2020"}, "did you mean 'wang_2020'"),
     ],
 )
 def test_descriptions_that_name_what_is_not_there_are_refused(tiny, change, why):
     plain = {"choices": (), "pairs": (), "lines": (), "shown": ()}
     with pytest.raises(LesionForgeError, match=why):
-        replace(tiny, **plain | {"regimes": (Regime("raw"),), "generator": None} | change)
+        replace(tiny, **plain | {"regimes": (Regime("raw"),), "generators": ()} | change)
 
 
 def test_regimes_and_lines_that_contradict_themselves_are_refused():
@@ -182,7 +186,7 @@ def test_regimes_and_lines_that_contradict_themselves_are_refused():
 
 
 def test_too_few_validation_patients_to_choose_are_found_at_once(tiny, cohort, tmp_path):
-    few = replace(tiny, validation=0.1, generator=None, generator_patches=0, **over_classic((4,)).settings)
+    few = replace(tiny, validation=0.1, generators=(), **over_classic((4,)).settings)
     with pytest.raises(LesionForgeError, match="2 validation patients of every class"):
         engine.run(few, cohort, tmp_path / "out", source=Source("cohort"))
     assert not (tmp_path / "out").exists()

@@ -107,8 +107,9 @@ def _config() -> dict[str, Any]:
     return {
         "protocol": "usefulness",
         "title": "Do synthetic lung nodules help a small CNN?",
-        "generator": {"method": "dcgan", "images_seen": 40_000, "learning_rate": 2e-4, "betas": [0.5, 0.999]},
-        "classifier": {"method": "small_cnn", "dropout": 0.25, "class_weights": True},
+        "classifiers": [
+            {"name": "small_cnn", "method": {"method": "small_cnn", "dropout": 0.25, "class_weights": True}}
+        ],
         "folds": 3,
         "repeats": 1,
         "seed": 0,

@@ -8,7 +8,7 @@ import pytest
 from lesionforge.errors import StorageError
 from lesionforge.report.model_card import model_card
 
-PLAIN = {"name": "raw", "classic": 0, "synthetic_per_class": 0, "given": False}
+PLAIN = {"name": "raw", "classifier": "", "classic": 0, "synthetic_per_class": 0, "given": False}
 SUMMARY = {
     "classes": ["benign", "malignant"],
     "shape": [32, 32],
@@ -24,8 +24,9 @@ SUMMARY = {
 def fitted_run(write_run, tmp_path):
     """A run that `classify` might have left: regimes, calibration, and what was strange."""
     regimes = [PLAIN, {**PLAIN, "name": "classic", "classic": 40}, {**PLAIN, "name": "classic+dcgan", "given": True}]
-    classifier = {"method": "small_cnn", "calibration": "temperature_and_bias", "dropout": 0.25}
-    run = write_run(tmp_path / "run", regimes=regimes, classifier=classifier, tuning={"trials": 0, "folds": 3})
+    method = {"method": "small_cnn", "calibration": "temperature_and_bias", "dropout": 0.25}
+    classifiers = [{"name": "small_cnn", "method": method}]
+    run = write_run(tmp_path / "run", regimes=regimes, classifiers=classifiers, tuning={"trials": 0, "folds": 3})
     strangeness = {"regime": ["raw"] * 8 + ["classic"] * 4, "strangeness": [0.5] * 7 + [1.5] + [2.0] * 4}
     pd.DataFrame(strangeness).to_csv(run / "tables" / "strangeness.csv", index=False)
     row = {"metric": "brier_error", "baseline": 0.25, "other": 0.125, "difference": -0.125, "low": -0.2, "high": -0.05}

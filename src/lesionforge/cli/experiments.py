@@ -80,14 +80,16 @@ def classify(
     from lesionforge.classifiers.tuning import TuningPlan
     from lesionforge.cli.use import release
     from lesionforge.data import patches_file
-    from lesionforge.experiments.experiment import Experiment, Regime
+    from lesionforge.experiments.experiment import Experiment
+    from lesionforge.experiments.ingredients import Contender, Regime
 
     kind: Any = registry.class_named(methods, method, Classifier)
+    fresh = kind(window=window, calibration="temperature_and_bias")
     real = patches_file.load(patches)
     described = Experiment(
         protocol="classify",
         title=f"{method}, cross-validated",
-        classifier=settings.with_overrides(kind(window=window, calibration="temperature_and_bias"), set_),
+        classifiers=(Contender(method, settings.with_overrides(fresh, set_)),),
         regimes=(Regime("raw"), *([Regime("raw+given", given=True)] if synthetic else [])),
         tuning=TuningPlan(trials=tune),
         size=size or min(real.shape),
@@ -121,6 +123,6 @@ def _run_and_report(
     from lesionforge.report.page import write_report
 
     source = Source(data, phantom=phantom, command=INVOCATION.command)
-    workers = min(described.folds * described.repeats, torch.get_num_threads())
+    workers = min((described.folds_run or described.folds) * described.repeats, torch.get_num_threads())
     run(described, patches, out, source=source, given=given, workers=workers, progress=INVOCATION.progress)
     return write_report(out)

@@ -51,19 +51,23 @@ def stratified_kfold(patches: Patches, *, folds: int, seed: int, validation: flo
     return repeated_kfold(patches, folds=folds, repeats=1, seed=seed, validation=validation)
 
 
-def repeated_kfold(patches: Patches, *, folds: int, repeats: int, seed: int, validation: float = 0.0) -> list[Split]:
+def repeated_kfold(
+    patches: Patches, *, folds: int, repeats: int, seed: int, validation: float = 0.0, patients_per_class: int = 0
+) -> list[Split]:
     """Make ``repeats`` independent k-fold splits, repeat by repeat; see `stratified_kfold`.
 
-    The first repeats of a longer run are those of a shorter one.
+    The first repeats of a longer run are those of a shorter one. With ``patients_per_class`` each repeat is of so many
+    patients of each class, drawn anew (`balance_patients`); 0 takes all.
     """
     if folds < 2 or repeats < 1:
         raise LesionForgeError(f"cross-validation needs at least 2 folds and 1 repeat, but {folds} and {repeats} came.")
     if not 0 <= validation < 1:
         raise LesionForgeError(f"validation must be a share from 0 to below 1, but {validation} came.")
-    people = _People(patches)
+    everyone = _People(patches)
     splits = []
     for repeat in range(repeats):
         rng = _generator(seed, repeat)
+        people = _People(patches, _balanced(patches, patients_per_class, rng)) if patients_per_class else everyone
         part = _deal(people, people.all, np.full(folds, 1 / folds), rng, into=f"{folds} folds")
         for fold in range(folds):
             train, kept = np.flatnonzero(part != fold), np.array([], dtype=np.int64)
@@ -149,8 +153,11 @@ def balance_patients(patches: Patches, *, seed: int, per_class: int | None = Non
     Rows
         Sorted row numbers of ``patches``.
     """
+    return _balanced(patches, per_class, _generator(seed))
+
+
+def _balanced(patches: Patches, per_class: int | None, rng: np.random.Generator) -> Rows:
     people = _People(patches)
-    rng = _generator(seed)
     own = people.own_class
     available = np.bincount(own, minlength=len(people.classes))
     count = int(available.min()) if per_class is None else per_class

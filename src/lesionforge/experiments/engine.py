@@ -22,7 +22,6 @@ from typing import Any
 import pandas as pd
 import sklearn.metrics
 
-from lesionforge import registry, settings
 from lesionforge.data import patches_file
 from lesionforge.data.patches import Patches
 from lesionforge.data.splits import repeated_kfold
@@ -38,6 +37,7 @@ from lesionforge.evaluation.tables import (
     score_table_by_regime,
 )
 from lesionforge.experiments import preconditions
+from lesionforge.experiments.described import to_json
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import UNCALIBRATED, Fold, summary
 from lesionforge.experiments.tasks import Tasks, write_table
@@ -127,8 +127,10 @@ class _Engine:
             repeats=experiment.repeats,
             seed=experiment.seed,
             validation=experiment.validation,
+            patients_per_class=experiment.patients_per_class,
         )
-        self.folds = [Fold(experiment, self.patches, split, self.tasks, self.given) for split in splits]
+        wanted = [split for split in splits if split.fold < (experiment.folds_run or experiment.folds)]
+        self.folds = [Fold(experiment, self.patches, split, self.tasks, self.given) for split in wanted]
         preconditions.check(self.folds[0])
 
     @property
@@ -137,7 +139,7 @@ class _Engine:
 
     def open(self) -> None:
         """Make the run's folder, or check that it is this experiment's."""
-        config = describe(self.experiment) | {"data_digest": self.patches.digest}
+        config = to_json(self.experiment) | {"data_digest": self.patches.digest}
         if self.given is not None:
             config["given_digest"] = self.given.digest
         if (self.out / CONFIG).exists():
@@ -158,10 +160,20 @@ class _Engine:
     def do_tasks(self, workers: int) -> None:
         """Train what generators are needed, then fit the classifiers: what has been done is left as it is."""
         experiment, folds = self.experiment, self.folds
-        parts = [fold.of_portion(portion) for fold in folds for portion in experiment.portions]
-        self.do([partial(part.do_generator, labels) for part in parts for labels in part.generated], workers)
+        parts = [
+            (fold.of_portion(portion), generation)
+            for fold in folds
+            for generation in experiment.generators_used
+            for portion in experiment.portions_of(generation.name)
+        ]
+        trainings = [
+            partial(part.do_generator, generation, labels)
+            for part, generation in parts
+            for labels in part.generated(generation)
+        ]
+        self.do(trainings, workers)
         if experiment.tuning.trials:
-            self.do([fold.do_tuning for fold in folds], workers)
+            self.do([partial(fold.do_tuning, each) for fold in folds for each in experiment.classifiers], workers)
         for stage in experiment.stages:
             self.do([partial(fold.do_classifier, regime) for fold in folds for regime in stage], workers)
             choices = experiment.choices_after(stage)
@@ -210,7 +222,7 @@ class _Engine:
         if experiment.lines:
             lines = [(line.name, line.along, line.regimes, line.amounts) for line in experiment.lines]
             write_table(tables / "curves.csv", curve_table(scores, lines))
-        if experiment.classifier.calibration != "none":
+        if any(each.method.calibration != "none" for each in experiment.classifiers):
             write_table(tables / "calibration.csv", self.calibration(regimes))
         for name, (stage, file) in COLLECTED.items():
             collected = self.tasks.tables(stage, file)
@@ -240,11 +252,11 @@ class _Engine:
 
     def write_plates(self) -> None:
         """Keep some real and synthetic patches of the first fold to look at."""
-        if not self.experiment.needs_generators:
-            return
-        fold = self.folds[0].of_portion(self.experiment.portions[0])
-        for label in self.patches.classes:
-            patches_file.save(fold.plate(label), self.out / "plates" / safe_name(label), overwrite=True)
+        for generation in self.experiment.generators_used:
+            fold = self.folds[0].making(generation)
+            for label in fold.classes_of(generation):
+                name = f"{safe_name(generation.name)}-{safe_name(label)}"
+                patches_file.save(fold.plate(generation, label), self.out / "plates" / name, overwrite=True)
 
     def write_provenance(self, workers: int) -> None:
         """Write what was used and how long it took; this marks the run as finished."""
@@ -263,15 +275,6 @@ class _Engine:
         }
         self.tasks.log("finished")
         write_json(self.out / PROVENANCE, provenance)
-
-
-def describe(experiment: Experiment) -> dict[str, Any]:
-    """Turn an experiment into JSON, its methods by their names."""
-    described: dict[str, Any] = settings.to_json(experiment)
-    for part in ("generator", "classifier"):
-        if described[part] is not None:
-            described[part] = {"method": registry.name_of(getattr(experiment, part)), **described[part]}
-    return described
 
 
 def describe_data(patches: Patches, source: Source) -> dict[str, Any]:

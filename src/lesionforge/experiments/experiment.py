@@ -10,67 +10,17 @@ point read off a curve of test scores would be chosen on the patients whom it is
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TypeVar
 
-from pydantic import Field
-
-from lesionforge.classifiers.contract import Classifier
+from lesionforge import registry
+from lesionforge.augment import recipes
+from lesionforge.augment.recipe import Recipe
 from lesionforge.classifiers.tuning import TuningPlan
 from lesionforge.errors import LesionForgeError
-from lesionforge.generators.contract import GenerativeMethod
-from lesionforge.generators.state import TrainingPlan
+from lesionforge.experiments.ingredients import Choice, Contender, Generation, Line, Published, Regime
 from lesionforge.settings import Count, CountOrZero, Share
 
-Portion = Annotated[float, Field(gt=0, le=1)]
-
-
-@dataclass(frozen=True)
-class Regime:
-    """What a classifier learns from in a fold: its real training patches, and what is added to them."""
-
-    name: str
-    classic: CountOrZero = 0  # classically augmented patches, as many of each lesion
-    synthetic_per_class: CountOrZero = 0  # samples of each class, of generators trained on the fold
-    given: bool = False  # the synthetic patches that the experiment was given
-    portion: Portion = 1.0  # of the fold's training patients, for generators too; the smaller are in the larger
-    real: bool = True  # False: the real patches train the generators alone (train on synthetic, test on real)
-    classic_of: str = ""  # a choice, whose amount of classic patches is taken instead of ``classic``
-
-    def __post_init__(self) -> None:
-        if not self.real and (self.classic or self.classic_of or not (self.synthetic_per_class or self.given)):
-            raise LesionForgeError(
-                f"the regime {self.name!r} leaves real patches out: it must add synthetic ones and no classic ones, "
-                "which are made of real ones."
-            )
-
-
-@dataclass(frozen=True)
-class Choice:
-    """In each fold the regime that its validation patients choose: the least that is about as good as the best."""
-
-    name: str
-    among: tuple[str, ...]  # regimes, the least added first
-
-    def __post_init__(self) -> None:
-        if not self.among:
-            raise LesionForgeError(f"the choice {self.name!r} must have regimes to choose among, but has none.")
-
-
-@dataclass(frozen=True)
-class Line:
-    """Regimes along which one amount grows: a line of a figure, with its amounts."""
-
-    name: str
-    along: str  # what grows, with its unit
-    regimes: tuple[str, ...]
-    amounts: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.regimes) != len(self.amounts):
-            raise LesionForgeError(
-                f"the line {self.name!r} must have an amount for each of {len(self.regimes)} regimes, but has "
-                f"{len(self.amounts)}."
-            )
+Named = TypeVar("Named", Contender, Generation)
 
 
 @dataclass(frozen=True)
@@ -83,22 +33,24 @@ class Experiment:
 
     protocol: str
     title: str
-    classifier: Classifier
+    classifiers: tuple[Contender, ...]
     regimes: tuple[Regime, ...]
+    generators: tuple[Generation, ...] = ()
     choices: tuple[Choice, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()  # (regime or choice, against); the last is looked at by subgroup
     lines: tuple[Line, ...] = ()
     shown: tuple[str, ...] = ()  # regimes and choices whose curves and confusion are drawn; none said: all
     subgroups: tuple[str, ...] = ("diameter_mm", "manufacturer", "kernel", "texture", "sex", "age")  # if in the table
     embedded: CountOrZero = 0  # test patches of the first fold whose features are embedded under each regime shown
-    tuning: TuningPlan = TuningPlan()  # of the classifier, on all of each fold's real training patches
-    generator: GenerativeMethod | None = None
-    generator_training: TrainingPlan = TrainingPlan()  # of each generator: one for a class, or one for all
-    generator_patches: CountOrZero = 0  # classically augmented patches of each class that generators learn from
+    published: tuple[Published, ...] = ()
+    tuning: TuningPlan = TuningPlan()  # of the classifiers, on all of each fold's real training patches
+    recipe: str = "frid_adar_2018"  # of classic patches, a file of ``augment/recipes``
     size: Count = 64
     window: str = "lung"
     folds: Count = 3
+    folds_run: CountOrZero = 0  # only the first of them: a single split is one fold; 0: all
     repeats: Count = 1
+    patients_per_class: CountOrZero = 0  # drawn anew for each repeat; 0: all, however many of each class
     validation: Share = 0.2  # share of a fold's training patients that decide when fitting stops
     metric: str = "auc"
     seed: CountOrZero = 0
@@ -106,8 +58,14 @@ class Experiment:
     def __post_init__(self) -> None:
         if not self.regimes or len(set(self.names)) < len(self.names):
             raise LesionForgeError(f"an experiment needs regimes of different names, but {list(self.names)} came.")
-        if self.needs_generators and self.generator is None:
-            raise LesionForgeError("a regime with synthetic patches needs a generator, but the experiment has none.")
+        registry.class_named(recipes, self.recipe, Recipe)  # type: ignore[type-abstract]
+        for regime in self.regimes:
+            self.classifier_of(regime)
+            if regime.synthetic_per_class:
+                self.generator_of(regime)
+        for what, named in (("classifiers", self.classifiers), ("generators", self.generators)):
+            if len({each.name for each in named}) < len(named):
+                raise LesionForgeError(f"{what} need different names, but {[each.name for each in named]} came.")
         if self.choices and not self.validation:
             raise LesionForgeError("a choice is made on validation patients, but their share is 0: set some aside.")
         chosen_from = {name for choice in self.choices for name in choice.among}
@@ -140,14 +98,35 @@ class Experiment:
         return list(self.pairs) or list(zip(self.names[1:], self.names, strict=False))
 
     @property
-    def portions(self) -> list[float]:
-        """Portions of the training patients that generators are trained on, the largest first."""
-        return sorted({regime.portion for regime in self.regimes if regime.synthetic_per_class}, reverse=True)
+    def generators_used(self) -> tuple[Generation, ...]:
+        """The generators that any regime needs."""
+        wanted = {self.generator_of(regime).name for regime in self.regimes if regime.synthetic_per_class}
+        return tuple(each for each in self.generators if each.name in wanted)
 
-    @property
-    def needs_generators(self) -> bool:
-        """Whether any regime adds synthetic patches."""
-        return bool(self.portions)
+    def portions_of(self, generator: str) -> list[float]:
+        """Portions of the training patients that a generator is trained on, the largest first."""
+        with_it = (each for each in self.regimes if each.synthetic_per_class)
+        return sorted({each.portion for each in with_it if self.generator_of(each).name == generator}, reverse=True)
+
+    def classifier_of(self, regime: Regime) -> Contender:
+        """The classifier that is fitted under a regime."""
+        return _named(self.classifiers, regime.classifier, regime, "classifier")
+
+    def generator_of(self, regime: Regime) -> Generation:
+        """What makes a regime's synthetic patches."""
+        return _named(self.generators, regime.generator, regime, "generator")
+
+
+def _named(those: tuple[Named, ...], name: str, regime: Regime, what: str) -> Named:
+    """The one of that name, or the first where no name is said."""
+    for each in those:
+        if each.name == (name or those[0].name):
+            return each
+    there_are = ", ".join(repr(each.name) for each in those) or "none"
+    raise LesionForgeError(
+        f"the regime {regime.name!r} needs a {what}, and {f'{name!r} is not there' if name else 'none is'}: the "
+        f"experiment has {there_are}."
+    )
 
 
 def _check_known(names: set[str], known: Collection[str], what: str) -> None:

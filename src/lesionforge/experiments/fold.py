@@ -5,9 +5,10 @@ the leak guard of the classifier's contract checks that this is so.
 """
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lesionforge.classifiers import saved
@@ -19,8 +20,8 @@ from lesionforge.evaluation.predictions import FloatArray, Predictions
 from lesionforge.evaluation.saturation import saturation
 from lesionforge.evaluation.tables import read_table
 from lesionforge.experiments.embedding import embedding_of
-from lesionforge.experiments.experiment import Choice, Regime
 from lesionforge.experiments.fold_patches import FoldPatches, fold_name
+from lesionforge.experiments.ingredients import Choice, Contender, Regime
 from lesionforge.experiments.tasks import write_table
 from lesionforge.progress import Progress
 from lesionforge.storage import read_json, safe_name, write_json
@@ -38,10 +39,10 @@ class Fold(FoldPatches):
         make = partial(self._classifier_result, regime, progress.within(self.name))
         self.tasks.do(self._classifier_task(regime), stage="classifiers", make=make)
 
-    def do_tuning(self, *, progress: Progress) -> None:
-        """Do the task of choosing the classifier's settings, unless it has been done."""
-        make = partial(self._tuning_result, progress.within(self.name))
-        self.tasks.do(self._tuning_task, stage="tuning", make=make)
+    def do_tuning(self, contender: Contender, *, progress: Progress) -> None:
+        """Do the task of choosing a classifier's settings, unless it has been done."""
+        make = partial(self._tuning_result, contender, progress.within(self.name))
+        self.tasks.do(self._tuning_task(contender), stage="tuning", make=make)
 
     def do_choice(self, choice: Choice, *, progress: Progress) -> None:
         """Do the task of choosing among fitted regimes on the validation patients, unless it has been done."""
@@ -69,9 +70,8 @@ class Fold(FoldPatches):
         (regime,) = (regime for regime in self.experiment.regimes if regime.name == name)
         return regime
 
-    @property
-    def _tuning_task(self) -> str:
-        return f"{self.name}-tuning"
+    def _tuning_task(self, contender: Contender) -> str:
+        return f"{self.name}-tuning-{safe_name(contender.name)}"
 
     def _choice_task(self, choice: str) -> str:
         return f"{self.name}-choice-{safe_name(choice)}"
@@ -92,10 +92,10 @@ class Fold(FoldPatches):
         curves = fitted.history.melt("images_shown", var_name="term")
         write_table(folder / "training.csv", self.of_this_fold(curves).assign(regime=regime.name))
 
-    def _tuning_result(self, progress: Progress, folder: Path) -> None:
+    def _tuning_result(self, contender: Contender, progress: Progress, folder: Path) -> None:
         """Search; trials are kept in ``checkpoints`` as they are done, so that a killed search goes on."""
         search = Search(
-            self.experiment.classifier,
+            contender.method,
             self.train,
             self.experiment.tuning,
             metric=self.experiment.metric,
@@ -103,9 +103,9 @@ class Fold(FoldPatches):
             scored_on=self.test,
             seed=self.seed("tuning"),
         )
-        trials = search.run(self.tasks.out / "checkpoints" / f"{self._tuning_task}.json", progress=progress)
+        trials = search.run(self.tasks.out / "checkpoints" / f"{self._tuning_task(contender)}.json", progress=progress)
         rows = [{"trial": number, "score": trial.score, **trial.values} for number, trial in enumerate(trials)]
-        write_table(folder / "trials.csv", self.of_this_fold(pd.DataFrame(rows)))
+        write_table(folder / "trials.csv", self.of_this_fold(pd.DataFrame(rows)).assign(classifier=contender.name))
         write_json(folder / CHOSEN, chosen(trials, metric=self.experiment.metric).values)
 
     def _choice_result(self, choice: Choice, folder: Path) -> None:
@@ -120,13 +120,12 @@ class Fold(FoldPatches):
         embedded = embedding_of(fitted, self.looked_at(), seed=self.seed("embedding"))
         write_table(folder / "embedding.csv", embedded.assign(regime=name))
 
-    @cached_property
-    def classifier(self) -> Classifier:
-        """The experiment's classifier, with the settings that were chosen on this fold's training patients."""
+    def tuned(self, contender: Contender) -> Classifier:
+        """Return a classifier with the settings that were chosen on this fold's training patients."""
         if not self.experiment.tuning.trials:
-            return self.experiment.classifier
-        values = read_json(self.tasks.result(self._tuning_task) / CHOSEN, of="a search's result")
-        return with_values(self.experiment.classifier, values)
+            return contender.method
+        values = read_json(self.tasks.result(self._tuning_task(contender)) / CHOSEN, of="a search's result")
+        return with_values(contender.method, values)
 
     def training_set(self, regime: Regime) -> Patches:
         """Join what a regime trains on."""
@@ -134,16 +133,18 @@ class Fold(FoldPatches):
         classic = self.regime_named(regime.classic_of).classic if regime.classic_of else regime.classic
         parts = [here.train] if regime.real else []
         if classic:
-            parts.append(here.augmented(here.source, classic, "classifier"))
+            of_classes = np.isin(here.source.labels, regime.classic_classes or self.patches.classes)
+            parts.append(here.augmented(here.source.rows(of_classes), classic, "classifier"))
         if regime.synthetic_per_class:
-            parts += [here.samples(label, regime.synthetic_per_class) for label in self.patches.classes]
+            generation, classes = self.experiment.generator_of(regime), regime.synthetic_classes or self.patches.classes
+            parts += [here.samples(generation, label, regime.synthetic_per_class) for label in classes]
         if regime.given and self.given is not None:
             parts.append(self.given)
         return concatenate(parts)
 
     def fit(self, regime: Regime, progress: Progress) -> FittedClassifier:
         """Fit the classifier under a regime. Regimes of a fold start from the same weights."""
-        return self.classifier.fit(
+        return self.tuned(self.experiment.classifier_of(regime)).fit(
             self.training_set(regime),
             validation=self.validation if len(self.split.validation) else None,
             scored_on=self.test,

@@ -12,12 +12,15 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from lesionforge.augment.recipes.frid_adar_2018 import FridAdar2018
+from lesionforge import registry
+from lesionforge.augment import recipes
+from lesionforge.augment.recipe import Recipe
 from lesionforge.data.exposure import patient_digest
 from lesionforge.data.hounsfield import window_named
 from lesionforge.data.patches import Patches, concatenate
 from lesionforge.data.splits import Split, nested_fractions
 from lesionforge.experiments.experiment import Experiment
+from lesionforge.experiments.ingredients import Generation
 from lesionforge.experiments.tasks import Tasks, write_table
 from lesionforge.generators import checkpoint
 from lesionforge.generators.training import train
@@ -50,12 +53,19 @@ class FoldPatches:
         (rows,) = nested_fractions(self.patches, self.split.train, fractions=[portion], seed=self.seed("portions"))
         return replace(self, split=replace(self.split, train=rows), portion=portion)
 
-    @property
-    def generated(self) -> list[tuple[str, ...]]:
-        """The classes that each generator of the fold makes: one, or all where they can be asked for."""
-        assert self.experiment.generator is not None  # checked by the experiment
-        classes = self.patches.classes
-        return [classes] if self.experiment.generator.conditional else [(label,) for label in classes]
+    def generated(self, generation: Generation) -> list[tuple[str, ...]]:
+        """The classes that each generator of this kind makes: one, or all that are wanted if they can be asked for."""
+        wanted = self.classes_of(generation)
+        return [self.patches.classes] if generation.method.conditional else [(label,) for label in wanted]
+
+    def classes_of(self, generation: Generation) -> tuple[str, ...]:
+        """The classes that any regime wants made by it."""
+        experiment = self.experiment
+        wanted: set[str] = set()
+        for regime in experiment.regimes:
+            if regime.synthetic_per_class and experiment.generator_of(regime) == generation:
+                wanted |= set(regime.synthetic_classes or self.patches.classes)
+        return tuple(label for label in self.patches.classes if label in wanted)
 
     @property
     def name(self) -> str:
@@ -87,36 +97,35 @@ class FoldPatches:
         return derived_seed(self.experiment.seed, self.split.repeat, self.split.fold, *purpose) % 2**31
 
     def augmented(self, source: Patches, count: int, purpose: str) -> Patches:
-        """Classically augment ``source`` by paper D's recipe; at most its 480 of each lesion."""
-        recipe = FridAdar2018(output_size=self.experiment.size)
+        """Classically augment ``source`` by the experiment's recipe; at most as many of each lesion as it has."""
+        kind = registry.class_named(recipes, self.experiment.recipe, Recipe)  # type: ignore[type-abstract]
+        recipe = kind(output_size=self.experiment.size)
         count = min(count, recipe.per_lesion * len(source))
         return recipe.augment(source, seed=self.seed("augment", purpose), count=count)
 
-    def checkpoint_of(self, label: str) -> Path:
+    def checkpoint_of(self, generation: Generation, label: str) -> Path:
         """Where the generator that makes this class is."""
-        (labels,) = (labels for labels in self.generated if label in labels)
-        return self.tasks.out / "checkpoints" / self._generator_task(labels)
+        (labels,) = (labels for labels in self.generated(generation) if label in labels)
+        return self.tasks.out / "checkpoints" / self._generator_task(generation, labels)
 
-    def train_generator(self, labels: tuple[str, ...], progress: Progress) -> None:
+    def train_generator(self, generation: Generation, labels: tuple[str, ...], progress: Progress) -> None:
         """Train the generator of these classes on this fold's training patients, or continue to."""
-        plan = self.experiment.generator_training
-        assert self.experiment.generator is not None  # checked by the experiment
         train(
-            self.experiment.generator,
-            concatenate([part for label in labels for part in self._generator_parts(label)]),
-            self.checkpoint_of(labels[0]),
-            plan=plan.with_seed(self.seed("generator", *labels)),
+            generation.method,
+            concatenate([part for label in labels for part in self._generator_parts(label, generation.patches)]),
+            self.checkpoint_of(generation, labels[0]),
+            plan=generation.training.with_seed(self.seed("generator", *labels)),
             window=window_named(self.experiment.window, unit=self.patches.unit),
             validation=self.validation_of(labels),
             resume=True,
             progress=progress,
         )
 
-    def _generator_parts(self, label: str) -> list[Patches]:
+    def _generator_parts(self, label: str, augmented: int) -> list[Patches]:
         """Return what a generator learns a class from: its lesions, and as many augmented ones for every class."""
         of_class = self.source.with_label(label)
-        augmented = self.augmented(of_class, self.experiment.generator_patches, "generator")
-        return [of_class.centre_crop(self.experiment.size), augmented]  # cropping is what the recipe did to the others
+        added = self.augmented(of_class, augmented, "generator")
+        return [of_class.centre_crop(self.experiment.size), added]  # cropping is what the recipe did to the others
 
     def validation_of(self, labels: tuple[str, ...]) -> Patches | None:
         """Validation patches of these classes, on which their generator is chosen; None if too few of any for that."""
@@ -124,51 +133,57 @@ class FoldPatches:
         enough = all(len(of_class) >= LEAST_PATCHES for of_class in of_classes)
         return concatenate(of_classes) if enough else None
 
-    def samples(self, label: str, count: int, *, purpose: str = "sample") -> Patches:
+    def samples(self, generation: Generation, label: str, count: int, *, purpose: str = "sample") -> Patches:
         """Sample a class; a smaller ``count`` gives the first rows of a larger one.
 
         A generator that is shown something is shown this fold's training lesions, classically augmented so that each
         sample has its own, as long as the recipe has so many.
         """
-        opened, conditions = checkpoint.load(self.checkpoint_of(label)), None
+        opened, conditions = checkpoint.load(self.checkpoint_of(generation, label)), None
         if opened.method.pictured:
             conditions = self.augmented(self.source.with_label(label), count, "conditions")
         return sample(opened, count, seed=self.seed(purpose, label), label=label, conditions=conditions)
 
-    def do_generator(self, labels: tuple[str, ...], *, progress: Progress) -> None:
+    def do_generator(self, generation: Generation, labels: tuple[str, ...], *, progress: Progress) -> None:
         """Do the task of training the generator of these classes, unless it has been done."""
-        make = partial(self._generator_result, labels, progress.within(self.name))
-        self.tasks.do(self._generator_task(labels), stage="generators", make=make)
+        make = partial(self._generator_result, generation, labels, progress.within(self.name))
+        self.tasks.do(self._generator_task(generation, labels), stage="generators", make=make)
 
-    def _generator_result(self, labels: tuple[str, ...], progress: Progress, folder: Path) -> None:
-        self.train_generator(labels, progress)
-        curves = read_curves(self.checkpoint_of(labels[0]))
-        here = self.of_this_fold(curves).assign(label=", ".join(labels), portion=self.portion)
-        write_table(folder / "training.csv", here)
+    def _generator_result(
+        self, generation: Generation, labels: tuple[str, ...], progress: Progress, folder: Path
+    ) -> None:
+        self.train_generator(generation, labels, progress)
+        curves = read_curves(self.checkpoint_of(generation, labels[0]))
+        here = self.of_this_fold(curves).assign(generator=generation.name, label=", ".join(labels))
+        write_table(folder / "training.csv", here.assign(portion=self.portion))
 
-    def _generator_task(self, labels: tuple[str, ...]) -> str:
+    def _generator_task(self, generation: Generation, labels: tuple[str, ...]) -> str:
         of_portion = "" if self.portion == 1 else f"portion{self.portion:g}-"
-        return f"{self.name}-{of_portion}generator-{safe_name(', '.join(labels))}"
+        return f"{self.name}-{of_portion}generator-{safe_name(generation.name)}-{safe_name(', '.join(labels))}"
 
     def looked_at(self) -> Patches:
         """Test patches whose features are embedded, and as many samples in all as there are of these, if any."""
         rng = np.random.default_rng(self.seed("embedding"))
         chosen = np.sort(rng.permutation(len(self.test))[: self.experiment.embedded])
         parts = [self.test.rows(chosen)]
-        if self.experiment.portions:
-            made_by = self.of_portion(self.experiment.portions[0])
-            each = max(1, len(chosen) // len(self.patches.classes))
-            parts += [made_by.samples(label, each, purpose="embedding") for label in self.patches.classes]
+        for generation in self.experiment.generators_used[:1]:
+            made_by, classes = self.making(generation), self.classes_of(generation)
+            each = max(1, len(chosen) // len(classes))
+            parts += [made_by.samples(generation, label, each, purpose="embedding") for label in classes]
         return concatenate(parts)
 
-    def plate(self, label: str) -> Patches:
+    def making(self, generation: Generation) -> Self:
+        """Return this fold with the most training patients that a generator of this kind has."""
+        return self.of_portion(self.experiment.portions_of(generation.name)[0])
+
+    def plate(self, generation: Generation, label: str) -> Patches:
         """Some real training lesions of a class and some synthetic ones, under digests instead of patients' names."""
         real = self.train.with_label(label)
         chosen = np.random.default_rng(self.seed("plate")).permutation(len(real))[:PLATE_PATCHES]
         shown = real.rows(np.sort(chosen))
         digests = [patient_digest(patient) for patient in shown.patients]
         anonymous = Patches.of(shown.images, patient=digests, label=label, spacing_mm=shown.spacing_mm, unit=shown.unit)
-        return concatenate([anonymous, self.samples(label, PLATE_PATCHES)])
+        return concatenate([anonymous, self.samples(generation, label, PLATE_PATCHES)])
 
     def of_this_fold(self, table: pd.DataFrame) -> pd.DataFrame:
         """Say which fold of which repeat a table is of."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lesionforge.experiments.experiment import Choice, Line, Regime
+from lesionforge.experiments.ingredients import Choice, Line, Regime
 
 CHOSEN_CLASSIC, CHOSEN_SYNTHETIC = "classic, chosen", "synthetic, chosen"
 RAW, ONLY_SYNTHETIC = "raw", "synthetic only"

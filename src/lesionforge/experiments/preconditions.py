@@ -9,6 +9,7 @@ from lesionforge.evaluation.predictions import Predictions
 from lesionforge.evaluation.scores import measure
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
+from lesionforge.experiments.ingredients import Generation
 from lesionforge.generators.real_batch import check_shown
 
 
@@ -25,12 +26,16 @@ def check(fold: Fold) -> None:
     experiment, patches, shape = fold.experiment, fold.patches, fold.train.shape
     if len(patches.classes) < 2:
         raise LesionForgeError(f"an experiment needs patches of 2 classes or more, but only {patches.classes} came.")
-    for window in (experiment.window, experiment.classifier.window):
+    for window in (experiment.window, *(each.method.window for each in experiment.classifiers)):
         window_named(window, unit=patches.unit)
-    experiment.classifier.check_shape(shape)
-    if experiment.needs_generators:
-        _check_generator(fold)
-    if experiment.generator_patches or any(regime.classic for regime in experiment.regimes):
+    for contender in experiment.classifiers:
+        contender.method.check_installed()
+        contender.method.check_shape(shape)
+    _check_class_names(experiment, patches.classes)
+    for generation in experiment.generators_used:
+        _check_generator(fold, generation)
+    augmented_for_generators = any(each.patches for each in experiment.generators_used)
+    if augmented_for_generators or any(regime.classic for regime in experiment.regimes):
         fold.augmented(patches, 0, "check")
     if experiment.choices:
         _check_choices(fold)
@@ -38,15 +43,22 @@ def check(fold: Fold) -> None:
     _check_given(experiment, patches, shape, fold.given)
 
 
-def _check_generator(fold: Fold) -> None:
+def _check_generator(fold: Fold, generation: Generation) -> None:
     """Check what the generators' training will."""
-    experiment, shape = fold.experiment, fold.train.shape
-    method, plan = experiment.generator, experiment.generator_training
-    assert method is not None  # checked by the experiment
+    shape, method = fold.train.shape, generation.method
     method.check_shape(shape)
-    if plan.images:
-        method.check_length(shape, plan.images)
-    check_shown(method, fold.train, window_named(experiment.window, unit=fold.patches.unit))
+    if generation.training.images:
+        method.check_length(shape, generation.training.images)
+    check_shown(method, fold.train, window_named(fold.experiment.window, unit=fold.patches.unit))
+
+
+def _check_class_names(experiment: Experiment, classes: tuple[str, ...]) -> None:
+    for regime in experiment.regimes:
+        if unknown := sorted({*regime.classic_classes, *regime.synthetic_classes} - set(classes)):
+            raise LesionForgeError(
+                f"the regime {regime.name!r} adds patches of {', '.join(map(repr, unknown))}, but the patches' classes "
+                f"are {', '.join(map(repr, classes))}: rename them, or change the regime."
+            )
 
 
 def _check_choices(fold: Fold) -> None:

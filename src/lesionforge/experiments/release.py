@@ -18,5 +18,5 @@ def model_of(run: Path, regime: str) -> Model:
         The run is not finished, or a classifier in it is not what it should be.
     """
     config = read_json(run / CONFIG, of="a run")
-    names = checkpoint_names(regime, folds=config["folds"], repeats=config["repeats"])
+    names = checkpoint_names(regime, folds=config["folds_run"] or config["folds"], repeats=config["repeats"])
     return Model([saved.load(run / "checkpoints" / name) for name in names])

@@ -31,8 +31,9 @@ def model_card(run: Path, *, regime: str, summary: Mapping[str, Any]) -> str:
         The run is not finished, or a file in it is not what it should be.
     """
     finished = FinishedRun.read(run)
-    config, settings = finished.config, dict(finished.config["classifier"])
+    config = finished.config
     (described,) = (each for each in config["regimes"] if each["name"] == regime)
+    settings = _classifier(config["classifiers"], described["classifier"])
     strangeness = _of(read_table(run / "tables" / "strangeness.csv"), regime)["strangeness"]
     return _template().render(
         method=settings.pop("method"),
@@ -61,6 +62,12 @@ def _template() -> jinja2.Template:
     )
     environment.filters["title"] = metric_title
     return environment.get_template("model_card.md.j2")
+
+
+def _classifier(contenders: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Return the settings of the classifier of that name, or of the first where no name is said."""
+    (settings,) = (dict(each["method"]) for each in contenders if each["name"] == (name or contenders[0]["name"]))
+    return settings
 
 
 def _training(regime: Mapping[str, Any]) -> str:

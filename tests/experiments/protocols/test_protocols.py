@@ -5,7 +5,8 @@ import json
 import pytest
 
 from lesionforge import registry
-from lesionforge.experiments import engine, protocols
+from lesionforge.experiments import protocols
+from lesionforge.experiments.described import from_json, to_json
 from lesionforge.experiments.experiment import Experiment
 
 CASES = [(name, scale) for name in registry.names(protocols) for scale in registry.module_named(protocols, name).SCALES]
@@ -18,7 +19,7 @@ def test_every_scale_describes_an_experiment_of_its_protocol(name, scale):
     assert described.protocol == name
     assert described.window == "lung"
     assert hash(described) == hash(registry.module_named(protocols, name).SCALES[scale]("lung"))
-    assert json.loads(json.dumps(engine.describe(described))) == engine.describe(described)
+    assert from_json(json.loads(json.dumps(to_json(described)))) == described
     named = {regime for pair in described.comparisons for regime in pair}
     assert named <= set(described.names)
 

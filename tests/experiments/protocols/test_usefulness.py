@@ -10,7 +10,8 @@ from lesionforge.generators.methods.dcgan import DCGAN
 @pytest.mark.parametrize("scale", SCALES)
 def test_any_generator_takes_part_and_suits_the_size_and_length_of_a_scale(scale, name):
     described = SCALES[scale]("lung", name)
-    method, plan = described.generator, described.generator_training
+    (generation,) = described.generators
+    method, plan = generation.method, generation.training
     assert registry.name_of(method) == name
     assert described.regimes[-1].name == f"classic+{name}"
     method.check_shape((described.size, described.size))
@@ -20,6 +21,9 @@ def test_any_generator_takes_part_and_suits_the_size_and_length_of_a_scale(scale
 
 
 def test_without_a_name_it_is_paper_ds_generator():
-    assert SCALES["paper"]("lung").generator == DCGAN()
-    assert SCALES["desk"]("lung").generator == DCGAN(generator_width=256, discriminator_width=32, batch_size=16)
-    assert SCALES["smoke"]("lung").generator == DCGAN(generator_width=128, discriminator_width=32, batch_size=16)
+    methods = {scale: make("lung").generators[0].method for scale, make in SCALES.items()}
+    assert methods == {
+        "paper": DCGAN(),
+        "desk": DCGAN(generator_width=256, discriminator_width=32, batch_size=16),
+        "smoke": DCGAN(generator_width=128, discriminator_width=32, batch_size=16),
+    }

@@ -15,7 +15,8 @@ from dataclasses import fields, replace
 from lesionforge import registry
 from lesionforge.classifiers.methods.lesion_cnn import LesionCNN
 from lesionforge.classifiers.methods.small_cnn import SmallCNN
-from lesionforge.experiments.experiment import Experiment, Regime
+from lesionforge.experiments.experiment import Experiment
+from lesionforge.experiments.ingredients import Contender, Generation, Regime
 from lesionforge.generators import methods
 from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.generators.state import TrainingPlan
@@ -54,10 +55,17 @@ def smoke(window: str, generator: str = "dcgan") -> Experiment:
     return Experiment(
         protocol="usefulness",
         title=TITLE,
-        generator=_scaled(generator, narrowing=8, phase_images=2_500),
-        generator_training=TrainingPlan(images=24_000, checkpoint_every_images=4_000, grid_every_images=8_000),
-        generator_patches=2_000,
-        classifier=SmallCNN(window=window, max_images=24_000, patience_images=12_000, batch_size=64),
+        generators=(
+            Generation(
+                generator,
+                _scaled(generator, narrowing=8, phase_images=2_500),
+                TrainingPlan(images=24_000, checkpoint_every_images=4_000, grid_every_images=8_000),
+                patches=2_000,
+            ),
+        ),
+        classifiers=(
+            Contender("small_cnn", SmallCNN(window=window, max_images=24_000, patience_images=12_000, batch_size=64)),
+        ),
         regimes=_ladder(generator, classic=1_500, synthetic_per_class=500),
         size=32,
         window=window,
@@ -69,10 +77,15 @@ def desk(window: str, generator: str = "dcgan") -> Experiment:
     return Experiment(
         protocol="usefulness",
         title=TITLE,
-        generator=_scaled(generator, narrowing=4, phase_images=6_000),
-        generator_training=TrainingPlan(images=60_000),
-        generator_patches=4_000,
-        classifier=SmallCNN(window=window, max_images=60_000, patience_images=20_000),
+        generators=(
+            Generation(
+                generator,
+                _scaled(generator, narrowing=4, phase_images=6_000),
+                TrainingPlan(images=60_000),
+                patches=4_000,
+            ),
+        ),
+        classifiers=(Contender("small_cnn", SmallCNN(window=window, max_images=60_000, patience_images=20_000)),),
         regimes=_ladder(generator, classic=5_000, synthetic_per_class=1_000),
         window=window,
     )
@@ -83,10 +96,8 @@ def paper(window: str, generator: str = "dcgan") -> Experiment:
     return Experiment(
         protocol="usefulness",
         title=TITLE,
-        generator=_published(generator),
-        generator_training=TrainingPlan(),
-        generator_patches=1_667,  # a third of 5000
-        classifier=LesionCNN(window=window),
+        generators=(Generation(generator, _published(generator), patches=1_667),),  # a third of 5000
+        classifiers=(Contender("lesion_cnn", LesionCNN(window=window)),),
         regimes=_ladder(generator, classic=5_000, synthetic_per_class=1_000),
         window=window,
     )
