@@ -23,12 +23,14 @@ from scipy.stats import binomtest, norm, ttest_1samp
 from lesionforge.evaluation.agreement import agreement
 from lesionforge.evaluation.bootstrap import PatientDraws
 from lesionforge.evaluation.delong import auc_difference, auc_interval
+from lesionforge.evaluation.estimate import student
 from lesionforge.evaluation.multireader import compare_readers
 from lesionforge.evaluation.paired_tests import corrected_resampled_t, fold_differences, mcnemar, permutation_p_value
 from lesionforge.evaluation.power import patients_needed, power_to_see
 from lesionforge.evaluation.predictions import Predictions
 from lesionforge.evaluation.proportions import share
-from lesionforge.evaluation.scores import measure, scores_of
+from lesionforge.evaluation.score_intervals import calibration_interval
+from lesionforge.evaluation.scores import calibration_error, measure, scores_of
 from lesionforge.evaluation.statistics import compare, score_table
 
 RESAMPLES = 400
@@ -107,12 +109,13 @@ FEW = World(patients=30, lesions=2, spread=0.8, quirk=0.6)
 LUCKY = World(patients=100, lesions=2, spread=0.8, quirk=0.6, folds=3, luck=0.4)
 PLAIN_WORDS, CLUSTERED_WORDS = "60 patients, a lesion each", "60 patients × 4 lesions, 3 folds"
 MIXED_WORDS, RARE_WORDS = "60 patients × 4 lesions of both classes", "120 patients × 2, 18 malignant"
+FEW_WORDS, AVERAGE_PRECISION = "30 patients × 2", "average_precision [malignant]"
 WORLDS = {
     PLAIN_WORDS: PLAIN,
     CLUSTERED_WORDS: CLUSTERED,
     MIXED_WORDS: MIXED,
     RARE_WORDS: RARE,
-    "30 patients × 2": FEW,
+    FEW_WORDS: FEW,
 }
 
 
@@ -145,6 +148,27 @@ def difference_coverage(world: World, metric: str, seed: int) -> Answers:
     found = compare(first, second, metric=metric, resamples=RESAMPLES, seed=seed)
     student, name = found.low <= 0 <= found.high, metric.partition(" [")[0]
     return {f"difference, {name}": student, "the same by BCa, naive": low <= 0 <= high}
+
+
+def calibration_coverage(seed: int) -> Answers:
+    """A calibrated classifier, whose error is 0: the bound, and Student's interval lowered by the bootstrap's bias."""
+    rng = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(60), 4)
+    chance = rng.uniform(0.02, 0.98, size=len(patient))
+    drawn = Predictions.of(
+        ("benign", "malignant"),
+        labels=np.where(rng.random(len(patient)) < chance, "malignant", "benign"),
+        probability=np.stack([1 - chance, chance], axis=1),
+        patients=patient.astype(str),
+    )
+    draws = PatientDraws.of(drawn, resamples=RESAMPLES, seed=seed)
+    score = draws.apply(lambda weights: {"": calibration_error(drawn, weights)})[""]
+    low, _ = calibration_interval(draws, drawn, score, level=0.95)
+    unbiased = 2 * score.estimate - score.values.mean()
+    return {
+        "calibration_error, truly 0": low <= 0,
+        "the same by Student's, naive": student(unbiased, *draws.error(score)).low <= 0,
+    }
 
 
 def auc_coverage(world: World, seed: int, *, naive: bool = False) -> Answers:
@@ -231,20 +255,23 @@ def verdict_section(count: int) -> None:
     }
     for what, world in (WORLDS | lucky).items():
         report(what, count, partial(verdicts, world), at_most(0.05))
-    for metric in ("balanced_accuracy", "brier_error", "calibration_error", "average_precision [malignant]"):
+    for metric in list(scores_of(PLAIN.draw(0)[0]))[1:]:
         report(f"{CLUSTERED_WORDS}, {metric}", count, partial(verdicts, CLUSTERED, metric=metric), at_most(0.05))
+    for what in (PLAIN_WORDS, MIXED_WORDS, RARE_WORDS, FEW_WORDS):
+        for metric in ("accuracy", AVERAGE_PRECISION):
+            report(f"{what}, {metric}", count, partial(verdicts, WORLDS[what], metric=metric), at_most(0.05))
     report(f"naive: {CLUSTERED_WORDS}", count, partial(verdicts, CLUSTERED, naive=True), at_most(0.05))
 
 
 def coverage_section(count: int) -> None:
     print("Coverage of 95 % intervals")
-    for what in (PLAIN_WORDS, CLUSTERED_WORDS, RARE_WORDS):
-        world = WORLDS[what]
+    for what, world in WORLDS.items():
         large = replace(world, patients=40_000 // world.lesions, folds=1).draw(0, classifiers=1)[0]
         truth = {name: float(value) for name, value in measure(large).items()} | {"auc": world.auc()}
         report(what, count, partial(score_coverage, world, truth), covers)
-    for what, metric in ((RARE_WORDS, "auc"), (PLAIN_WORDS, "average_precision [malignant]")):
+    for what, metric in ((RARE_WORDS, "auc"), (PLAIN_WORDS, AVERAGE_PRECISION), (CLUSTERED_WORDS, AVERAGE_PRECISION)):
         report(what, count, partial(difference_coverage, WORLDS[what], metric), covers)
+    report("60 patients × 4 lesions, calibrated", count, calibration_coverage, covers)
     for what, world in WORLDS.items():
         report(f"DeLong: {what}", count, partial(auc_coverage, replace(world, gain=0.5)), covers)
     report(f"DeLong, naive: {CLUSTERED_WORDS}", count, partial(auc_coverage, CLUSTERED, naive=True), covers)
@@ -300,7 +327,7 @@ def report(what: str, experiments: int, answer: Callable[..., Answers], aim: tup
         else:
             mark = "wrong, being naive" if "naive" in what + name else "conservative" if safe(low, aim) else "WRONG"
         found = f"{100 * count / experiments:5.1f} % ({100 * low:.1f}–{100 * high:.1f})"
-        print(f"{what:46} | {name:29} | {found:20} | {mark}", flush=True)
+        print(f"{what:65} | {name:29} | {found:20} | {mark}", flush=True)
 
 
 covers = (0.935, 0.965)

@@ -1,17 +1,21 @@
 """The tasks of the 2-D benchmark: LIDC-IDRI nodules on the axial slice of their largest area, in HU.
 
-``load_arrays(folder, mapping=NON_SOLID)`` reads one. Always split by patient. The ratings are radiologists'
-opinions, not pathology, and where size decides (malignancy), a baseline on the diameter alone belongs beside
-every score.
+``load_arrays(folder, mapping=NON_SOLID)`` reads one, and
+``python benchmarks/lidc_maxslice.py NON_SOLID --data DATA --size 64 --out lung.patches`` writes it as patches, which
+every verb of the command line takes. Always split by patient. The ratings are radiologists' opinions, not
+pathology, and where size decides (malignancy), a baseline on the diameter alone belongs beside every score.
 """
 
+import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from lesionforge.data import patches_file
 from lesionforge.data.patches import Patches
-from lesionforge.data.sources.arrays import ArraysMapping
+from lesionforge.data.sources.arrays import ArraysMapping, load_arrays
 
 _NODULES = ArraysMapping(
     images="images_hu.npz:hu",
@@ -75,3 +79,25 @@ GROUND_GLASS = replace(
     },
 )
 """Texture 1 or 2 from at least two radiologists (Wang 2022), against the others that two have rated."""
+
+TASKS = {
+    "NON_SOLID": NON_SOLID,
+    "MALIGNANCY_OF_MEDIUM_SIZE": MALIGNANCY_OF_MEDIUM_SIZE,
+    "MALIGNANCY": MALIGNANCY,
+    "GROUND_GLASS": GROUND_GLASS,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds lidc_maxslice")
+    parser.add_argument("--size", type=int, default=71, help="pixels along an edge")
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    patches = load_arrays(asked.data / "lidc_maxslice", mapping=TASKS[asked.task])
+    patches_file.save(patches.centre_crop(asked.size), asked.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -94,3 +94,8 @@ def test_nobody_is_invited_and_nothing_is_overwritten(folders, tmp_path, capsys)
     assert lesionforge("create", *folders, "--out", study, "--per-class", 3) == 2
     assert lesionforge("serve", study, "--url", "http://readers.example.org") == 2
     assert "by https" in capsys.readouterr().err
+
+
+def test_a_spacing_of_stacks_must_be_three_numbers(folders, tmp_path, capsys):
+    assert lesionforge("create", *folders, "--spacing-mm", "2,1", "--out", tmp_path / "study") == 2
+    assert "--spacing-mm must be three numbers" in capsys.readouterr().err

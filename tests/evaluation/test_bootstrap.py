@@ -62,7 +62,7 @@ def test_error_of_a_mean_is_the_textbooks():
     labels = ["a"] * 30 + ["b"] * 8
     values = np.random.default_rng(0).normal(size=38) * np.repeat([1, 3], [30, 8])
     predictions = rows_of([str(n) for n in range(38)], labels)
-    draws = PatientDraws.of(predictions, resamples=20_000, seed=1)
+    draws = PatientDraws.of(predictions, resamples=100)
 
     def difference(w):
         first, second = (w[:, rows] @ values[rows] / w[:, rows].sum(axis=1) for rows in (slice(0, 30), slice(30, 38)))
@@ -70,8 +70,22 @@ def test_error_of_a_mean_is_the_textbooks():
 
     error, df = draws.error(draws.apply(difference)["difference"])
     peer = ttest_ind(values[:30], values[30:], equal_var=False)
-    assert error == pytest.approx(abs((values[30:].mean() - values[:30].mean()) / peer.statistic), rel=0.02)
+    assert error == pytest.approx(abs((values[30:].mean() - values[:30].mean()) / peer.statistic), rel=1e-9)
     assert df == pytest.approx(peer.df, rel=1e-9)
+
+
+def test_where_classes_meet_in_a_patient_the_error_holds_all_patients_against_each_other():
+    """A share of b: certain where each class has its patients, else spread as patients are."""
+    labels, is_b = list("ab" * 11), np.tile([0.0, 1.0], 11)
+
+    def error(patients):
+        draws = PatientDraws.of(rows_of([str(n) for n in patients], labels), resamples=100)
+        return draws.error(draws.apply(lambda w: {"share": (w @ is_b) / w.sum(axis=1)})["share"])
+
+    assert error(range(22))[0] == pytest.approx(0, abs=1e-9)
+    patients = np.array([0, *range(21)])
+    left_out = np.array([is_b[patients != patient].mean() for patient in range(21)])
+    assert error(patients) == pytest.approx((np.sqrt(20 * left_out.var()), 20))
 
 
 def test_degenerate_statistics_have_defined_intervals():
@@ -79,6 +93,8 @@ def test_degenerate_statistics_have_defined_intervals():
     statistics = draws.apply(lambda w: {"flat": np.ones(len(w)), "undefined": np.full(len(w), np.nan)})
     assert draws.interval(statistics["flat"]) == (1.0, 1.0)
     assert np.isnan(draws.interval(statistics["undefined"])).all()
+    assert draws.error(statistics["flat"])[0] == 0
+    assert np.isnan(draws.error(statistics["undefined"])[0])
 
 
 def test_one_patient_of_a_class_gives_no_interval():

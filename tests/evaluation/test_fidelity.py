@@ -4,7 +4,15 @@ from scipy.ndimage import gaussian_filter
 
 from lesionforge.data.hounsfield import WINDOWS
 from lesionforge.errors import LesionForgeError
-from lesionforge.evaluation.fidelity import BETTER, Features, Sets, fidelity_table, kernel_table, spectrum_table
+from lesionforge.evaluation.fidelity import (
+    BETTER,
+    Features,
+    Sets,
+    fidelity_table,
+    kernel_table,
+    measure_title,
+    spectrum_table,
+)
 
 LUNG = WINDOWS["lung"]
 
@@ -109,3 +117,10 @@ def test_spectrum_and_histogram_have_intervals_over_patients():
         assert widths[0] > 0
     one = spectrum_table(Sets(REAL, np.full(len(REAL), "one"), REAL, LUNG))[1]
     np.testing.assert_allclose(one["real_low"], one["real_high"])  # one patient shows no spread
+
+
+def test_measures_are_written_as_papers_write_them():
+    titles = {measure_title(measure) for measure in BETTER}
+    assert {"Fréchet at infinity", "sliced Wasserstein", "MS-SSIM of pairs", "spectrum in dB"} < titles
+    assert len(titles) == len(BETTER)
+    assert not any("_" in title for title in titles)

@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.stats import t
+from sklearn.metrics import average_precision_score
 
 from lesionforge.evaluation.bootstrap import PatientDraws
 from lesionforge.evaluation.predictions import concatenate
@@ -17,16 +18,22 @@ NAME = "average_precision [malignant]"
 def interval(predictions, *, training_error=np.nan, level=0.95):
     draws = PatientDraws.of(predictions, resamples=300)
     score = draws.apply(lambda weights: {NAME: measure(predictions, weights)[NAME]})[NAME]
-    return score.estimate, average_precision_interval(
-        draws, predictions, NAME, score, training_error=training_error, level=level
-    )
+    return score.estimate, average_precision_interval(draws, score, training_error=training_error, level=level)
 
 
-def test_of_a_lesion_a_patient_it_is_boyds(simulate):
-    """Boyd, Eng & Page 2013: logit(A) ± z / √(n A(1 − A))."""
-    predictions = simulate(patients=80, lesions=1)
+def test_it_is_students_on_log_odds_with_the_jackknifes_error(simulate):
+    """Patient by patient left out, by scikit-learn's average precision; Welch's degrees of freedom."""
+    predictions = simulate(patients=30, lesions=1, folds=1)
+    odds, classes = [], []
+    for patient in np.unique(predictions.patient):
+        rest = predictions.patient != patient
+        odds.append(logit(average_precision_score(predictions.truth[rest], predictions.probability[rest, 1])))
+        classes.append(predictions.truth[~rest][0])
+    parts = [np.array(odds)[np.array(classes) == code] for code in (0, 1)]
+    variances = np.array([(len(part) - 1) * part.var() for part in parts])
+    freedom = variances.sum() ** 2 / sum(v**2 / (len(part) - 1) for v, part in zip(variances, parts, strict=True))
     value, (low, high) = interval(predictions)
-    reach = norm.ppf(0.975) / np.sqrt(40 * value * (1 - value))
+    reach = t.ppf(0.975, freedom) * np.sqrt(variances.sum())
     assert (low, high) == pytest.approx((expit(logit(value) - reach), expit(logit(value) + reach)))
 
 

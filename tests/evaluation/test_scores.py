@@ -187,3 +187,25 @@ def test_mean_auc_of_several_classes_leaves_out_an_absent_one(simulate):
     present = scores.measure(predictions, (predictions.truth != 2).astype(float))
     assert np.isnan(present["auc [hemangioma]"])
     assert present["auc"] == pytest.approx((present["auc [cyst]"] + present["auc [metastasis]"]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("confusion", "sensitivity", "specificity"),
+    [
+        ([[52, 1, 0], [2, 44, 18], [0, 18, 47]], 0.786, 0.884),
+        ([[53, 0, 0], [2, 52, 10], [1, 13, 51]], 0.857, 0.924),
+    ],
+)
+def test_weighted_means_are_those_that_frid_adar_2018_prints_beside_its_confusion_matrices(
+    confusion, sensitivity, specificity
+):
+    truth, called = np.repeat(np.argwhere(np.ones((3, 3))), np.ravel(confusion), axis=0).T
+    predictions = Predictions.of(
+        ("0", "1", "2"),
+        labels=truth.astype(str),
+        probability=np.eye(3)[called],
+        patients=[f"patient {row}" for row in range(len(truth))],
+    )
+    found = scores.measure(predictions)
+    assert round(float(found["accuracy"]), 3) == sensitivity
+    assert round(float(found["weighted_specificity"]), 3) == specificity

@@ -198,3 +198,16 @@ def test_radiomics_judges_where_its_extra_is_installed(read_by):
     judged = outcome(read_by(0.6, 0.7, per_class=6), radiomics=True).tables["judges"]
     assert judged["taken_of"].tolist() == ["texture", "radiomics"]
     assert judged["estimate"].between(0, 1).all()
+
+
+def test_names_are_words_and_nothing_else(make_ledger, read, tmp_path):
+    names = ["<img src=x onerror=alert(1)>", "'; DROP TABLE answer; --", r"$\frac$ _x_ {{ 7*7 }}", "=1+1"]
+    ledger = make_ledger(per_class=6)
+    for number, name in enumerate(names):
+        read(ledger, name, reader_of(ledger.study, 0.7, seed=number))
+    page = write_outcome(ledger, tmp_path / "run").read_text()
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
+    assert "{{ 7*7 }}" in page
+    assert set(read_table(tmp_path / "run" / "tables" / "turing.csv")["reader"]) == {*names, "average"}
+    assert len(ledger.answers()) == len(names) * 24

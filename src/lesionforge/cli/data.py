@@ -108,6 +108,32 @@ def augment(
     typer.echo(out)
 
 
+def split(
+    patches: PatchesFolder,
+    out: Out,
+    fractions: Annotated[
+        str, typer.Option(metavar="A,B,C", help="Shares of the patients: training, validation, test.")
+    ] = "0.6,0.15,0.25",
+    seed: Seed = 0,
+) -> None:
+    """Deal the patients out into a folder with train.patches, validation.patches and test.patches.
+
+    The same patients and seed give the same three parts, whatever the patches' size and however many there are.
+
+    Example: lesionforge split lung.patches --fractions 0.6,0.15,0.25 --out lung.split
+    """
+    from lesionforge.data import patches_file
+    from lesionforge.data.splits import train_validation_test
+    from lesionforge.storage import new_folder
+
+    chosen = patches_file.load(patches)
+    dealt = train_validation_test(chosen, fractions=three_numbers(fractions, of="--fractions"), seed=seed)
+    with new_folder(out) as folder:
+        for name in ("train", "validation", "test"):
+            patches_file.save(chosen.rows(getattr(dealt, name)), folder / f"{name}.patches")
+    typer.echo(out)
+
+
 def download(
     name: Annotated[str, typer.Argument(help="lidc-idri, or medmnist-NAME.")],
     out: Annotated[Path, typer.Option("--out", help="Folder; what is in it already stays.")],

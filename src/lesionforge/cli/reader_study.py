@@ -1,12 +1,13 @@
 """Verbs of a reader study: made, invited to, served, watched, kept safe, closed, and told."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from lesionforge.cli.options import INVOCATION, Json, Out, Seed, Set
+from lesionforge.cli.options import INVOCATION, Json, Out, Seed, Set, three_numbers
 from lesionforge.errors import LesionForgeError
 
 HELP = (
@@ -36,15 +37,25 @@ HERE = "http://127.0.0.1:8090"
 
 @reader_study.command()
 def create(
-    patches: Annotated[list[Path], typer.Argument(metavar="PATCHES…", help="Folders of real and synthetic patches.")],
+    patches: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATCHES|SCANS…", help="Real and synthetic patches, or scans with lesions."),
+    ],
     out: Out,
     title: Annotated[str, typer.Option(help="What readers see above the lesions.")] = "",
     per_class: Annotated[int, typer.Option(min=1, help="Lesions of each class and each origin.")] = 50,
-    size: Annotated[int, typer.Option(min=0, help="Pixels along y and x; 0: those of the smallest set.")] = 0,
+    size: Annotated[int, typer.Option(min=0, help="Pixels along y and x; 0: of the smallest set, of scans 96.")] = 0,
+    slices: Annotated[int, typer.Option(min=1, help="Of stacks that are cut out of scans.")] = 25,
+    spacing_mm: Annotated[
+        str, typer.Option(metavar="Z,Y,X", help="Of stacks that are cut out of scans. [the scan's own]")
+    ] = "",
+    label: Annotated[str, typer.Option(help="Class of real scans' lesions: as `ingest` takes it.")] = "",
     set_: Set = [],  # noqa: B006
     seed: Seed = 0,
 ) -> None:
     """Draw the items of a study; what each is, its row's origin says. Patients take part as evenly as can be.
+
+    Scans are what `ingest` reads, and what `insert` and `populate` made; stacks are cut about their lesions.
 
     --set scale=two-way|four-level, synthetic_per_class, classes, ask_class, ask_comment, ask_region,
     training_per_class, repeats, batches, batches_each, totals_told, teaching, window, step.
@@ -52,13 +63,21 @@ def create(
     Example: lesionforge reader-study create lung.patches solid.synthetic --set repeats=10 --out turing.study
     """
     from lesionforge import settings
-    from lesionforge.data import patches_file
     from lesionforge.reader_study import creation
     from lesionforge.reader_study.design import Design
+    from lesionforge.reader_study.stacks import Stacks
+    from lesionforge.storage import refuse_existing
 
+    refuse_existing(out)
     asked: dict[str, Any] = {"per_class": per_class, "seed": seed} | ({"title": title} if title else {})
     design = settings.with_overrides(settings.from_json(Design, asked), set_)
-    study = creation.create([patches_file.load(path) for path in patches], out, design=design, size=size)
+    spacing = three_numbers(spacing_mm, of="--spacing-mm") if spacing_mm else None
+    wanted = {"slices": slices, "spacing_mm": spacing, "label": label} | ({"size": size} if size else {})
+    stacks = settings.from_json(Stacks, wanted)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.stacks-", dir=out.parent) as workplace:
+        sets = [stacks.cut(path, Path(workplace), progress=INVOCATION.progress) for path in patches]
+        study = creation.create(sets, out, design=design, size=size)
     for warning in study.manifest["warnings"]:
         INVOCATION.progress.say(f"note: {warning}")
     typer.echo(f"{out}: {', '.join(f'{count} {side}' for side, count in sorted(study.counts.items()))}")

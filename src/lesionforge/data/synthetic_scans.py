@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lesionforge.data.exposure import Exposure
+from lesionforge.data.geometry import Point
 from lesionforge.data.patches import Patches
 from lesionforge.errors import StorageError, UnfitDataError
 from lesionforge.storage import read_manifest
 
 RECORD, FORMAT, VERSION = "synthetic_lesions.json", "lesionforge-insertion", 1
+NEAR_MM = 5.0  # between what was asked for and what a reader of the scan finds
 REASON = f"synthetic, without a {RECORD} that says whom it has seen"
 
 
@@ -31,17 +36,31 @@ class Synthetic:
         Id of what made it.
     exposure
         All that it has seen: the generator's patients, and the host's.
+    lesions
+        Where lesions were put, and of which class.
     """
 
     origin: str
     exposure: Exposure
+    lesions: tuple[tuple[Point, str], ...] = ()
 
     def mark(self, patches: Patches) -> Patches:
-        """Return patches cut out of the scan as what they are: synthetic ones, that carry its exposure."""
-        table = patches.table.assign(origin=self.origin, patient=f"synthetic:{self.origin}")
+        """Return patches cut out of the scan as what they are: synthetic ones, that carry its exposure.
+
+        A patch without a label gets that of the lesion that was put where it lies.
+        """
+        places = patches.table[[f"position_{axis}_mm" for axis in "xyz"]].to_numpy(dtype=np.float64)
+        labels = [label or self._put_at(place) for label, place in zip(patches.labels.tolist(), places, strict=True)]
+        table = patches.table.assign(origin=self.origin, patient=f"synthetic:{self.origin}", label=labels)
         return Patches(
             patches.images, table, masks=patches.masks, unit=patches.unit, generators={self.origin: self.exposure}
         )
+
+    def _put_at(self, place: NDArray[np.float64]) -> str:
+        """Class of the lesion that was put there; empty if none was."""
+        near = [(float(np.linalg.norm(place - put)), label) for put, label in self.lesions]
+        distance, label = min(near, default=(np.inf, ""))
+        return label if distance <= NEAR_MM else ""
 
 
 def made_by(file: Path, *, series_uid: str | None = None) -> Synthetic:
@@ -73,4 +92,8 @@ def made_by(file: Path, *, series_uid: str | None = None) -> Synthetic:
 
 
 def _read(record: dict[str, Any]) -> Synthetic:
-    return Synthetic(str(record["request"]["painter"]), Exposure.from_json(record["exposure"]))
+    lesions: list[tuple[Point, str]] = []
+    for each in record.get("lesions", []):
+        x, y, z = map(float, each["position_mm"])
+        lesions.append(((x, y, z), str(each["label"])))
+    return Synthetic(str(record["request"]["painter"]), Exposure.from_json(record["exposure"]), tuple(lesions))

@@ -1,4 +1,4 @@
-"""Patients drawn with replacement, and the interval that the draws give.
+"""Patients drawn with replacement or left out one by one, and what that says of a statistic.
 
 Lesions of one patient look alike and succeed or fail together, so a bootstrap over images believes in more
 evidence than there is. Here patients are drawn, each with all lesions in all repeats of the cross-validation.
@@ -12,11 +12,17 @@ variance, and folds would cut the strata small. Scores within folds do not need 
 JASA 82:171, with the acceleration of stratified data from a jackknife over patients (Davison & Hinkley 1997,
 *Bootstrap Methods and their Application*, chapter 5). An AUC near 1 is skewed; percentile intervals are off. They are
 expanded for few patients (Hesterberg 2015, "What teachers should know about the bootstrap", The American Statistician
-69:371): a stratum of n shows (n − 1)/n of its variance, and Student's quantile takes the normal one's place.
+69:371): a stratum of n shows (n − 1)/n of its variance, and Student's quantile takes the normal one's place. What the
+draws show is brought to the jackknife's standard error, of which next.
 
-**Intervals of differences** are Student's about the estimate, with the bootstrap's standard error. A difference of
-paired scores is hardly skewed, and BCa's corrections, estimated from few patients, then cost more than they give:
-"95 %" intervals of differences covered as little as 87 % of simulated truths (docs/statistics.md).
+**Intervals of differences** are Student's about the estimate, with the jackknife's standard error: what leaving out
+each patient changes (Miller 1974, "The jackknife – a review", Biometrika 61:1). A difference of paired scores is hardly
+skewed, and BCa's corrections, estimated from few patients, then cost more than they give: "95 %" intervals of
+differences covered as little as 87 % of simulated truths (docs/statistics.md). The bootstrap's own error is too small
+for the average precision, since whoever is drawn twice ties with themselves.
+
+A patient with lesions of several classes belongs to none of them: where there are such patients, nothing fixes how many
+lesions of a class there are. The jackknife then holds each patient against all others, not against those of a stratum.
 
 B counts resamples, P patients, N predictions.
 """
@@ -55,6 +61,7 @@ class PatientDraws:
 
     counts: NDArray[np.int32]  # [B, P]
     stratum: IntArray  # [P], the code of a class
+    alike: IntArray  # [P], a code: patients whom the jackknife holds against each other
     patient_of_row: IntArray  # [N]
     rarest: int  # patients of the rarest class
 
@@ -86,7 +93,9 @@ class PatientDraws:
             (members,) = np.nonzero(stratum == code)
             chances = np.full(len(members), 1 / len(members))
             counts[:, members] = rng.multinomial(len(members), chances, size=resamples)
-        return cls(counts, stratum, patient_of_row, rarest=int(patients[patients > 0].min()))
+        several = bool((has_class.sum(axis=1) > 1).any())
+        alike = np.zeros_like(stratum) if several else stratum
+        return cls(counts, stratum, alike, patient_of_row, rarest=int(patients[patients > 0].min()))
 
     def on(self, rows: IntArray) -> "PatientDraws":
         """Return the same draws of patients for some of the rows only, as one repeat of the cross-validation."""
@@ -111,39 +120,37 @@ class PatientDraws:
         if not np.isfinite(statistic.estimate) or len(values) == 0:
             return np.nan, np.nan
         bias, acceleration = _bias(statistic.estimate, values), self._acceleration(statistic.left_out)
-        inflation, df = self._few_patients(statistic.left_out)
+        error, df = self.error(statistic)
+        shown = np.sqrt(sum((influence**2).sum() for influence in self._influences(statistic.left_out, self.stratum)))
+        inflation = error / shown if shown > 0 else 1.0
         shifted = bias + inflation * t.ppf([(1 - level) / 2, (1 + level) / 2], df)
         stretch = np.maximum(1 - acceleration * shifted, np.finfo(float).tiny)
         low, high = np.quantile(values, norm.cdf(bias + shifted / stretch))
         return float(low), float(high)
 
     def error(self, statistic: Resampled) -> tuple[float, float]:
-        """Standard error over patients of a statistic that `apply` gave, and its degrees of freedom.
+        """Jackknife's standard error over patients, and Satterthwaite's (1946) degrees of freedom; 0 if nothing varies.
 
-        NaN if it is not defined in at least two resamples.
+        NaN if the statistic is not defined for all patients.
         """
-        values = statistic.values[np.isfinite(statistic.values)]
-        inflation, df = self._few_patients(statistic.left_out)
-        return (inflation * float(values.std(ddof=1)) if len(values) > 1 else np.nan), df
+        if not np.isfinite(statistic.estimate):
+            return np.nan, np.inf
+        influences = self._influences(statistic.left_out, self.alike)
+        less_one = np.array([len(influence) - 1.0 for influence in influences])
+        # n patients show (n − 1)/n of their variance
+        variance = np.array([(influence**2).sum() for influence in influences]) * (less_one + 1) / less_one
+        if not variance.sum() > 0:
+            return 0.0, np.inf
+        return float(np.sqrt(variance.sum())), float(variance.sum() ** 2 / (variance**2 / less_one).sum())
 
     def _acceleration(self, left_out: FloatArray) -> float:
-        influences = self._influences(left_out)
+        influences = self._influences(left_out, self.stratum)
         squares = sum((influence**2).sum() for influence in influences)
         return float(sum((influence**3).sum() for influence in influences) / (6 * squares**1.5)) if squares > 0 else 0.0
 
-    def _few_patients(self, left_out: FloatArray) -> tuple[float, float]:
-        """By how much strata of few patients hide their spread, and Satterthwaite's (1946) degrees of freedom."""
-        influences = self._influences(left_out)
-        shown = np.array([(influence**2).sum() for influence in influences])
-        if not shown.sum() > 0:
-            return 1.0, np.inf
-        less_one = np.array([len(influence) - 1 for influence in influences])
-        true = shown * (less_one + 1) / less_one
-        return float(np.sqrt(true.sum() / shown.sum())), float(true.sum() ** 2 / (true**2 / less_one).sum())
-
-    def _influences(self, left_out: FloatArray) -> list[FloatArray]:
-        """How far each patient moves the statistic, by stratum, from leaving them out."""
-        thetas = [left_out[(self.stratum == code) & np.isfinite(left_out)] for code in np.unique(self.stratum)]
+    def _influences(self, left_out: FloatArray, groups: IntArray) -> list[FloatArray]:
+        """How far each patient moves the statistic, from leaving them out, against the mean of their group."""
+        thetas = [left_out[(groups == code) & np.isfinite(left_out)] for code in np.unique(groups)]
         return [(theta.mean() - theta) * (len(theta) - 1) / len(theta) for theta in thetas if len(theta) > 1]
 
     def _in_blocks(self, measure: Measure, counts: NDArray[np.int32]) -> Statistics:

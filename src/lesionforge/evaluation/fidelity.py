@@ -54,7 +54,21 @@ BETTER = {
     "spectrum_db": "less",
     "histogram": "less",
 }
+WRITTEN = (
+    ("ms_ssim", "MS-SSIM"),
+    ("frechet", "Fréchet"),
+    ("wasserstein", "Wasserstein"),
+    ("_db", " in dB"),
+    ("_", " "),
+)
 Measured = dict[tuple[str, str], float]  # by measure, and what it was taken of
+
+
+def measure_title(measure: str) -> str:
+    """Return a measure's name as a sentence has it: Fréchet at infinity, MS-SSIM of pairs."""
+    for plain, written in WRITTEN:
+        measure = measure.replace(plain, written)
+    return measure
 
 
 class Features(NamedTuple):

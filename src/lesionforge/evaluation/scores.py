@@ -60,6 +60,16 @@ def specificity_score(predictions: Predictions, weights: NDArray[np.generic] | N
     return _ratio(others - false_alarms, others)
 
 
+def weighted_specificity_score(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
+    """Mean of the classes' specificities, each weighted with the class's share of the rows (Frid-Adar 2018, table 7).
+
+    The same mean of their sensitivities is the accuracy.
+    """
+    confusion = confusion_matrix(predictions, weights)
+    share = _ratio(confusion.sum(axis=-1), confusion.sum(axis=(-2, -1))[..., None] * np.ones(confusion.shape[-1]))
+    return np.asarray((share * np.nan_to_num(specificity_score(predictions, weights))).sum(axis=-1))
+
+
 def precision_score(predictions: Predictions, weights: NDArray[np.generic] | None = None) -> FloatArray:
     """Share of the rows called each class that are of it, [..., K]; NaN of a class that is never called."""
     confusion = confusion_matrix(predictions, weights)
@@ -143,7 +153,7 @@ def scores_of(predictions: Predictions) -> dict[str, Score]:
     ``auc`` (of several classes the mean of those that occur, each against the rest), ``balanced_accuracy``,
     ``accuracy``, ``brier_error``, ``calibration_error``, then ``sensitivity [c]``, ``specificity [c]``,
     ``precision [c]``, ``f1 [c]`` and ``average_precision [c]`` of the positive class c; of several classes for
-    each, and ``auc [c]`` before them.
+    each, and ``auc [c]`` before them, and before those ``weighted_specificity``.
     """
 
     def of_column(score: Callable[..., FloatArray], column: int) -> Score:
@@ -157,6 +167,8 @@ def scores_of(predictions: Predictions) -> dict[str, Score]:
         "calibration_error": lambda weights: calibration_error(predictions, weights),
     }
     positives = positive_classes(predictions)
+    if len(positives) > 1:
+        named["weighted_specificity"] = lambda weights: weighted_specificity_score(predictions, weights)
     for c, code in enumerate(positives):
         name = predictions.classes[code]
         if len(positives) > 1:

@@ -96,9 +96,7 @@ def score_table(
             low, high = calibration_interval(draws, predictions, statistic, level=level)
         elif metric.startswith("average_precision"):
             training = _training_error(repeats)[0]
-            low, high = average_precision_interval(
-                draws, predictions, metric, statistic, training_error=training, level=level
-            )
+            low, high = average_precision_interval(draws, statistic, training_error=training, level=level)
         if low == high == 1:
             low = reach
         elif low == high == 0:

@@ -225,7 +225,7 @@ def _sentences(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
         rating = tables["agreement"].query("of == 'rating'")
         rows = rating[rating["coefficient"] == ("fleiss" if (rating["first"] == "all").any() else "cohen")]
         if len(rows) == 1:
-            yield f"Readers agree beyond chance with a kappa of {_text(rows.iloc[0].to_dict())}."
+            yield f"Agreement of readers beyond chance (1: full, 0: as guesses): {_text(rows.iloc[0].to_dict())}."
     for row in tables.get("judges", pd.DataFrame()).to_dict("records"):
         ends = (row["difference"], row["difference_low"], row["difference_high"])
         value, low, high = (f"{end:+.2f}".replace("-", "−") for end in ends)
@@ -236,7 +236,7 @@ def _sentences(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def _text(row: Mapping[Hashable, Any]) -> str:
-    return f"{row['estimate']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+    return f"{row['estimate']:.2f} ({row['low']:.2f} to {row['high']:.2f})".replace("-", "−")
 
 
 def _asked(ledger: Ledger, known: Readings) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -120,6 +121,19 @@ def test_copies_are_flagged_and_fresh_patients_are_not(real, fake, sides):
     assert (samples["ratio_pixels"][:8] == 0).all()
     assert found.plates["pairs"].shape[1:] == (2, 24, 24)
     assert found.tables["attacks"].set_index("attack")["auc"]["discriminator"] == 1
+
+
+def test_who_chose_the_checkpoint_is_left_out_where_others_are_held_out(real, fake):
+    backwards = Sides.of(real.rows(np.arange(120)[::-1]), fake(copies=8), window=LUNG)  # copies of the last rows
+    for choosers, left in ((20, 50), (22, 60)):
+        chosen_on = np.arange(120) < choosers
+        sides = replace(backwards, held_out=backwards.held_out & ~chosen_on)
+        scores = sides.trained_on.astype(float)
+        found = assess_memorisation(sides, search=QUICK, discriminator=scores)
+        assert found.asked["real_patients"] == left
+        assert len(found.warnings) == (left == 60)
+        assert found.tables["samples"]["real_row"][:8].tolist() == list(range(119, 111, -1))
+        assert found.tables["attacks"].set_index("attack")["auc"]["discriminator"] == 1
 
 
 def test_an_embedding_shows_held_out_patients_beside_samples(sides):

@@ -14,7 +14,14 @@ from lesionforge.evaluation.assessments.described import (
     texture_of,
 )
 from lesionforge.evaluation.assessments.sides import Sides
-from lesionforge.evaluation.fidelity import Features, Sets, fidelity_table, kernel_table, spectrum_table
+from lesionforge.evaluation.fidelity import (
+    Features,
+    Sets,
+    fidelity_table,
+    kernel_table,
+    measure_title,
+    spectrum_table,
+)
 from lesionforge.evaluation.halves import HALVINGS
 from lesionforge.progress import SILENT, Progress
 
@@ -82,11 +89,11 @@ def _with(table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
 
 def _sentences(table: pd.DataFrame) -> tuple[str, ...]:
     worse = table[table["apart"]]
-    named = ", ".join(f"{row.measure} ({row.taken_of})".replace("_", " ") for row in worse.itertuples())
+    named = ", ".join(f"{measure_title(str(row.measure))} ({row.taken_of})" for row in worse.itertuples())
     if not len(worse):
         return (f"On none of {len(table)} measures are the samples told from real patients; that is not proof.",)
     return (
-        f"On {len(worse)} of {len(table)} measures the samples differ from real patients by more than these do.",
+        f"On {len(worse)} of {len(table)} measures samples differ from real patients more than these from each other.",
         f"These are {named}.",
     )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lesionforge.data.patch_table import Array
 from lesionforge.distances.kernel import Standardised
@@ -16,6 +17,7 @@ from lesionforge.evaluation.estimate import Estimate
 from lesionforge.evaluation.memorisation import (
     AS_THEY_ARE,
     AUGMENTED,
+    LEAST_PATIENTS,
     Memory,
     Real,
     Search,
@@ -50,6 +52,9 @@ def assess_memorisation(
 ) -> Assessment:
     """Hold samples against the training patients among ``sides.real``, and against those held out.
 
+    Samples may lie nearer to patients on whom the checkpoint was chosen, which hides copies: if there are enough
+    others, these are left out.
+
     Parameters
     ----------
     networks
@@ -62,10 +67,18 @@ def assess_memorisation(
     LesionForgeError
         The real set lacks training patches, or has fewer than 20 held-out patients.
     """
+    if discriminator is not None and discriminator.shape != (len(sides.real),):
+        raise LesionForgeError(
+            f"the discriminator must have a score for each of {len(sides.real)} real patches, but "
+            f"{discriminator.shape} came."
+        )
+    kept, warnings = _without_choosers(sides)
+    sides = sides.rows(kept)
     trained_on = sides.trained_on
     texture = texture_of(sides)
     scale = Standardised.by(texture.real[trained_on]) if trained_on.any() else Standardised.by(texture.real)
-    vectors = {"texture": (scale(texture.real), scale(texture.synthetic))} | (networks or {})
+    vectors = {"texture": (scale(texture.real), scale(texture.synthetic))}
+    vectors |= {name: (real[kept], synthetic) for name, (real, synthetic) in (networks or {}).items()}
     spaces: dict[str, _Space] = {}
     with progress.work("nearest neighbours", 1 + len(vectors), unit="spaces") as advance:
         pictures = (_small(sides, sides.real.images), _small(sides, sides.synthetic.images))
@@ -78,12 +91,7 @@ def assess_memorisation(
             advance(1)
     attacks = {f"nearest sample, {name}": space.attack for name, space in spaces.items()}
     if discriminator is not None:
-        if discriminator.shape != (len(sides.real),):
-            raise LesionForgeError(
-                f"the discriminator must have a score for each of {len(sides.real)} real patches, but "
-                f"{discriminator.shape} came."
-            )
-        attacks["discriminator"] = membership(discriminator, trained_on, sides.patients)
+        attacks["discriminator"] = membership(discriminator[kept], trained_on, sides.patients)
     sets = _sets(spaces)
     flagged = bool((sets["p_adjusted"] < ALPHA).any())
     samples = _samples(spaces)
@@ -97,14 +105,23 @@ def assess_memorisation(
         _sentences(flagged, sets, samples, spaces, attacks),
         {
             "sets": sets,
-            "samples": samples,
+            "samples": samples.assign(real_row=np.flatnonzero(kept)[samples["real_row"]]),
             "attacks": _attacks(attacks),
             "ratios": _ratios(spaces),
         },
         results={"flagged": flagged, "p_value": float(sets["p_adjusted"].min()), "copies": int(copies.sum())},
         plates={"pairs": _pairs(sides, samples)},
-        warnings=sides.warnings,
+        warnings=(*sides.warnings, *warnings),
     )
+
+
+def _without_choosers(sides: Sides) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Real rows to be used, and what must be said of those on whom a checkpoint was chosen."""
+    chosen_on = ~sides.trained_on & ~sides.held_out
+    if not chosen_on.any() or sides.real.patients[sides.held_out].nunique() >= LEAST_PATIENTS:
+        return ~chosen_on, ()
+    warning = "The checkpoint was chosen on patients who stand in for held-out ones: copies may be hidden by that."
+    return np.ones(len(sides.real), dtype=bool), (warning,)
 
 
 def _small(sides: Sides, images: Array) -> Array:

@@ -91,12 +91,13 @@ class Sides:
                 f"there must be real patients whom the generators have not seen, but all {len(self.real)} patches are "
                 "of training patients: split by patient, train on one part, and bring the other."
             )
-        real = self.real.rows(kept)
-        if (patients := real.patients.nunique()) < FEW_PATIENTS:
+        if (patients := self.real.patients[kept].nunique()) < FEW_PATIENTS:
             warnings.append(f"Only {patients} real patients are held out: intervals are wide and differences hidden.")
-        return replace(
-            self, real=real, trained_on=self.trained_on[kept], held_out=self.held_out[kept], warnings=tuple(warnings)
-        )
+        return replace(self.rows(kept), warnings=tuple(warnings))
+
+    def rows(self, kept: NDArray[np.bool_]) -> "Sides":
+        """Keep some of the real rows."""
+        return replace(self, real=self.real.rows(kept), trained_on=self.trained_on[kept], held_out=self.held_out[kept])
 
     def describe(self) -> dict[str, object]:
         """What is compared, as JSON; no identifiers."""

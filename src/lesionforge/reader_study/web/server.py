@@ -8,6 +8,7 @@ from lesionforge.reader_study.database import Database
 from lesionforge.reader_study.ledger import Ledger
 from lesionforge.reader_study.study import Study
 from lesionforge.reader_study.web.app import make_app
+from lesionforge.reader_study.web.connection import Connection
 from lesionforge.reader_study.web.operations import log_to_stderr
 from lesionforge.reader_study.web.site import Site
 
@@ -23,6 +24,7 @@ def serve(study: Path, *, site: Site, host: str, port: int, database: str = "") 
         log_level="warning",
         access_log=False,
         server_header=False,
+        http=Connection,
         ws="none",
         timeout_keep_alive=10,
         limit_concurrency=site.at_once,
