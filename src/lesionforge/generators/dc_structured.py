@@ -15,7 +15,7 @@ from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import GenerativeMethod, Networks, Player
 from lesionforge.generators.convolutions import Convolution, Flat, Seed, Upconvolution
 from lesionforge.generators.small_data import SmallData
-from lesionforge.generators.squares import SEED_PIXELS, check_square, doublings
+from lesionforge.generators.squares import check_doubled, doublings, seed_pixels
 from lesionforge.settings import Count, Odd, Rate, Share
 
 # B batch, H W pixels
@@ -39,8 +39,8 @@ class DCStructured(GenerativeMethod):
     small_data: SmallData = field(default_factory=SmallData)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Patches are square, 8 pixels or more, a power of two."""
-        check_square(self, shape)
+        """Patches are square, and 4 to 7 pixels double to their side."""
+        check_doubled(self, shape)
         if self.generator_width % 2 ** (doublings(shape) - 1):
             raise LesionForgeError(
                 f"generator_width must be divisible by {2 ** (doublings(shape) - 1)} for {shape[0]} pixels, but "
@@ -50,15 +50,15 @@ class DCStructured(GenerativeMethod):
     def build(self, shape: tuple[int, ...], classes: int) -> Networks:
         """Make both networks, weights from N(0, 0.02)."""
         self.check_shape(shape)
-        generator = self.make_generator(doublings(shape), classes)
+        generator = self.make_generator(shape, classes)
         networks = nn.ModuleDict({"generator": generator, "discriminator": self.make_discriminator(shape, classes)})
         networks.apply(self._initialise)
         self.small_data.constrain(networks["discriminator"])
         return networks
 
-    def make_generator(self, stages: int, _classes: int) -> nn.Module:
-        """[B, Z] → [B, 1, H, W], over so many doublings."""
-        return DCGenerator(self, stages, inputs=self.latent_size)
+    def make_generator(self, shape: tuple[int, ...], _classes: int) -> nn.Module:
+        """[B, Z] → [B, 1, H, W]."""
+        return DCGenerator(self, shape, inputs=self.latent_size)
 
     @abstractmethod
     def make_discriminator(self, shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -82,15 +82,15 @@ class DCStructured(GenerativeMethod):
 class DCGenerator(nn.Sequential):
     """[B, inputs] → [B, 1, H, W]: dense to 4×4, fractionally strided convolutions, batch norm, ReLU; tanh at last."""
 
-    def __init__(self, method: DCStructured, stages: int, *, inputs: int) -> None:
-        width, pad = method.generator_width, method.kernel // 2
+    def __init__(self, method: DCStructured, shape: tuple[int, ...], *, inputs: int) -> None:
+        width, pad, side = method.generator_width, method.kernel // 2, seed_pixels(shape)
         layers: list[nn.Module] = [
-            nn.Linear(inputs, width * SEED_PIXELS**2, bias=False),
-            Seed(1, (width, SEED_PIXELS, SEED_PIXELS)),
+            nn.Linear(inputs, width * side**2, bias=False),
+            Seed(1, (width, side, side)),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         ]
-        for _ in range(stages - 1):
+        for _ in range(doublings(shape) - 1):
             layers += [
                 Upconvolution(width, width // 2, method.kernel, 2, pad, 1, bias=False),
                 nn.BatchNorm2d(width // 2),
@@ -106,17 +106,17 @@ class DCDiscriminator(nn.Sequential):
     ``offset``: whether that last layer has a bias.
     """
 
-    def __init__(self, method: DCStructured, stages: int, *, norm: Norm, offset: bool = True) -> None:
+    def __init__(self, method: DCStructured, shape: tuple[int, ...], *, norm: Norm, offset: bool = True) -> None:
         width, pad = method.discriminator_width, method.kernel // 2
         layers: list[nn.Module] = [
             Convolution(1, width, method.kernel, 2, pad),
             nn.LeakyReLU(method.leak, inplace=True),
         ]
-        for _ in range(stages - 1):
+        for _ in range(doublings(shape) - 1):
             layers += [
                 Convolution(width, width * 2, method.kernel, 2, pad, bias=False),
                 norm(width * 2),
                 nn.LeakyReLU(method.leak, inplace=True),
             ]
             width *= 2
-        super().__init__(*layers, Flat(), nn.Linear(width * SEED_PIXELS**2, 1, bias=offset), nn.Flatten(0))
+        super().__init__(*layers, Flat(), nn.Linear(width * seed_pixels(shape) ** 2, 1, bias=offset), nn.Flatten(0))

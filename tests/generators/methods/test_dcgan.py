@@ -113,8 +113,17 @@ def test_losses_stay_finite_where_a_sigmoid_would_saturate():
     assert float(DCGAN().generator_losses(networks, wrong, MOMENT)["generator"]) == 1000
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (48, 48), (64, 32), (64,), (64, 64, 64)], ids=str)
-def test_patches_that_do_not_double_from_four_pixels_are_refused(shape):
+@pytest.mark.parametrize(("side", "seed"), [(40, 5), (48, 6), (56, 7), (64, 4)])
+def test_sides_that_four_to_seven_pixels_double_to_are_made_and_judged(side, seed):
+    networks = DCGAN(generator_width=8, discriminator_width=2).build((side, side), 1)
+    images = networks["generator"](torch.zeros(2, 100))
+    assert images.shape == (2, 1, side, side)
+    assert networks["discriminator"](images).shape == (2,)
+    assert networks["generator"][0].out_features == 8 * seed**2
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (42, 42), (64, 32), (64,), (64, 64, 64)], ids=str)
+def test_patches_that_no_few_pixels_double_to_are_refused(shape):
     with pytest.raises(LesionForgeError, match="square 2-D patches of 8, 16, 32"):
         DCGAN().check_shape(shape)
 

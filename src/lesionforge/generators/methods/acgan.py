@@ -47,9 +47,9 @@ class ACGAN(DCStructured):
     discriminator_kernel: Odd = 3
     dropout: Share = 0.5
 
-    def make_generator(self, stages: int, classes: int) -> nn.Module:
+    def make_generator(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """G(c, z)."""
-        return Generator(self, stages, classes)
+        return Generator(self, shape, classes)
 
     def make_discriminator(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Six convolutions whatever the size of the patch, and the two heads."""
@@ -102,10 +102,10 @@ class ACGAN(DCStructured):
 class Generator(nn.Module):
     """[B, Z], class numbers [B] → [B, 1, H, W]: the class, one-hot, is appended to the noise."""
 
-    def __init__(self, method: ACGAN, stages: int, classes: int) -> None:
+    def __init__(self, method: ACGAN, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
         self.classes = classes
-        self.layers = DCGenerator(method, stages, inputs=method.latent_size + classes)
+        self.layers = DCGenerator(method, shape, inputs=method.latent_size + classes)
 
     def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
         """G(c, z)."""

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from lesionforge.generators.contract import Batch, Moment, Networks, Prior
 from lesionforge.generators.dc_structured import DCDiscriminator, DCStructured
 from lesionforge.generators.losses import taken_for_fake, taken_for_real
-from lesionforge.generators.squares import doublings
 from lesionforge.settings import Count
 
 
@@ -29,7 +28,7 @@ class DCGAN(DCStructured):
 
     def make_discriminator(self, shape: tuple[int, ...], _classes: int) -> nn.Module:
         """The paper's figure 4a; its generator is figure 5."""
-        return DCDiscriminator(self, doublings(shape), norm=nn.BatchNorm2d)
+        return DCDiscriminator(self, shape, norm=nn.BatchNorm2d)
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Z uniform in [−1, 1], [count, Z]."""

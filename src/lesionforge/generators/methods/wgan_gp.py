@@ -16,7 +16,6 @@ from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import Batch, Moment, Networks
 from lesionforge.generators.dc_structured import DCDiscriminator, DCStructured
 from lesionforge.generators.losses import slopes
-from lesionforge.generators.squares import doublings
 from lesionforge.settings import Count, Rate, Share
 
 
@@ -52,7 +51,7 @@ class WGANGP(DCStructured):
         Only differences of scores count, so that an offset of them all would never learn: there is none.
         """
         norm = partial(nn.GroupNorm, 1) if self.critic_normalisation == "layer" else _no_norm
-        return DCDiscriminator(self, doublings(shape), norm=norm, offset=False)
+        return DCDiscriminator(self, shape, norm=norm, offset=False)
 
     def latent(self, count: int, rng: torch.Generator) -> Tensor:
         """Z from N(0, 1), [count, Z]."""
