@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from lesionforge import progress
-from lesionforge.progress import SILENT, TerminalProgress
+from lesionforge.progress import SILENT, Advanced, Began, Ended, Said, SentProgress, TerminalProgress
 
 
 class Clock:
@@ -97,3 +97,28 @@ def test_work_within_work_is_named_and_may_go_on_in_another_process(capsys, cloc
 def test_an_error_in_the_work_is_the_callers(capsys):
     with pytest.raises(KeyError), TerminalProgress().work("training", 10, unit="images"):
         raise KeyError
+
+
+def test_what_is_told_elsewhere_is_sent_and_steps_no_more_often_than_asked(clock):
+    sent = []
+    progress = SentProgress(sent.append, every_s=1.0)
+    progress.say("hello")
+    with progress.work("training", 100, unit="images", done=40) as advance:
+        for _ in range(5):
+            clock.now += 0.4
+            advance(10, loss=0.5)
+    assert sent == [
+        Said("hello"),
+        Began("training", 100, "images", done=40),
+        Advanced(30, {"loss": 0.5}),
+        Advanced(20),
+        Ended(),
+    ]
+    assert [pickle.loads(pickle.dumps(message)) for message in sent] == sent
+
+
+def test_work_that_fails_is_not_said_to_have_ended():
+    sent = []
+    with pytest.raises(KeyError), SentProgress(sent.append).work("training", 10, unit="images"):
+        raise KeyError
+    assert sent == [Began("training", 10, "images")]

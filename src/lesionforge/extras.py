@@ -8,6 +8,8 @@ EXTRAS = {  # and the module by which each is known to be there
     "radiomics": "radiomics",
     "web": "fastapi",
     "cluster": "ray",
+    "tensorboard": "tensorboard",
+    "mlflow": "mlflow",
     "tune": "optuna",
     "onnx": "onnxruntime",
     "umap": "umap",

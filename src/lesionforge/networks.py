@@ -4,7 +4,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,11 +25,6 @@ def choose_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise LesionForgeError(f"device {name!r} cannot be used here ({error}): use 'cpu' or 'auto'.") from error
     return device
-
-
-def thread_share(workers: int) -> Callable[[], None]:
-    """Return what a process calls to take its share of the threads that torch uses in this one."""
-    return partial(torch.set_num_threads, max(1, torch.get_num_threads() // max(1, workers)))
 
 
 def derived_seed(*parts: object) -> int:

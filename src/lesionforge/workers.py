@@ -69,12 +69,16 @@ def side_by_side(workers: int, *, begin: Step = nothing) -> Iterator[Workers]:
 
 
 def _begin(begin: Step, parent: int) -> None:
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    leave_with(parent)
     begin()
 
 
-def _leave_with(parent: int) -> None:
+def leave_with(parent: int) -> None:
     """End this process when its parent is gone: a run that was killed must not go on writing beside its successor."""
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(WATCH_EVERY_S)
     os._exit(1)

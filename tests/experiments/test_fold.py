@@ -6,10 +6,10 @@ import pytest
 from lesionforge.data.exposure import patient_digest
 from lesionforge.data.splits import stratified_kfold
 from lesionforge.errors import LeakError
-from lesionforge.experiments.fold import Fold, summary
+from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.fold_patches import PLATE_PATCHES
 from lesionforge.experiments.ingredients import Regime
-from lesionforge.experiments.tasks import Tasks
+from lesionforge.experiments.provenance import summary
 from lesionforge.generators import checkpoint
 from lesionforge.generators.methods.acgan import ACGAN
 from lesionforge.generators.methods.pix2pix import Pix2Pix
@@ -25,24 +25,16 @@ def dcgan(tiny):
 
 
 @pytest.fixture(scope="module")
-def fold(tiny, cohort, tmp_path_factory):
+def fold(tiny, cohort, tmp_path_factory, with_samples):
     split = stratified_kfold(cohort, folds=2, seed=3, validation=0.25)[1]
-    return trained(Fold(tiny, cohort, split, Tasks(tmp_path_factory.mktemp("fold"))))
+    return with_samples(Fold(tiny, cohort, split), tmp_path_factory.mktemp("fold") / "store", [3, 4])
 
 
-def trained(fold):
-    """The same fold, its generators trained."""
-    for generation in fold.experiment.generators:
-        for labels in fold.generated(generation):
-            fold.train_generator(generation, labels, SILENT)
-    return fold
-
-
-def with_generator(fold, method, folder):
+def with_generator(fold, method, folder, with_samples):
     """The same fold with another method in its generator's place, trained; and that generator."""
     generation = replace(fold.experiment.generators[0], method=method)
     experiment = replace(fold.experiment, generators=(generation,))
-    return trained(replace(fold, experiment=experiment, tasks=Tasks(folder))), generation
+    return with_samples(replace(fold, experiment=experiment), folder / "store", [7]), generation
 
 
 def test_its_parts_are_the_splits_cropped_to_the_experiments_size(fold, cohort):
@@ -89,12 +81,12 @@ def test_a_generator_learns_the_fold_lesions_of_its_class_cropped_and_augmented(
     assert opened.images_seen == dcgan.training.images
 
 
-def test_a_conditional_generator_learns_all_classes_alike_and_is_asked_for_each(fold, tmp_path):
+def test_a_conditional_generator_learns_all_classes_alike_and_is_asked_for_each(fold, tmp_path, with_samples):
     acgan = ACGAN(batch_size=8, generator_width=16, discriminator_width=4, latent_size=5)
-    conditional, generation = with_generator(fold, acgan, tmp_path)
+    conditional, generation = with_generator(fold, acgan, tmp_path, with_samples)
     assert conditional.generated(generation) == [("benign", "malignant")]
     assert conditional.checkpoint_of(generation, "benign") == conditional.checkpoint_of(generation, "malignant")
-    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    assert sum(task.stage == "generators" for task in conditional.results.tasks) == 1
     opened = checkpoint.load(conditional.checkpoint_of(generation, "benign"))
     assert opened.subject.exposure.patients >= set(map(patient_digest, fold.train.patients))
     drawn = {label: conditional.samples(generation, label, 3) for label in fold.train.classes}
@@ -102,9 +94,9 @@ def test_a_conditional_generator_learns_all_classes_alike_and_is_asked_for_each(
     assert not np.array_equal(drawn["benign"].images, drawn["malignant"].images)
 
 
-def test_a_pictured_generator_is_shown_the_folds_lesions_each_augmented_anew(fold, tmp_path):
+def test_a_pictured_generator_is_shown_the_folds_lesions_each_augmented_anew(fold, tmp_path, with_samples):
     narrow = Pix2Pix(batch_size=8, generator_width=4, discriminator_width=4)
-    pictured, generation = with_generator(fold, narrow, tmp_path)
+    pictured, generation = with_generator(fold, narrow, tmp_path, with_samples)
     assert pictured.generated(generation) == [("benign",), ("malignant",)]
     of_class = fold.source.with_label("malignant")
     drawn = pictured.samples(generation, "malignant", 7)
@@ -118,11 +110,11 @@ def test_a_pictured_generator_is_shown_the_folds_lesions_each_augmented_anew(fol
 
 
 def test_generators_are_chosen_on_the_validation_patients_and_the_classifier_may_be_as_well(
-    tiny, dcgan, small_patches, tmp_path
+    tiny, dcgan, small_patches, tmp_path, with_samples
 ):
     cohort = small_patches(patients=16, shape=(20, 20))
     split = stratified_kfold(cohort, folds=2, seed=3, validation=0.5)[0]
-    fold = trained(Fold(tiny, cohort, split, Tasks(tmp_path)))
+    fold = with_samples(Fold(tiny, cohort, split), tmp_path / "store", [4])
     seen = checkpoint.load(fold.checkpoint_of(dcgan, "benign")).subject.exposure
     assert seen.learnt == fold.source.with_label("benign").exposure
     assert seen == seen.learnt | fold.validation.with_label("benign").exposure.judged
@@ -136,7 +128,7 @@ def test_two_generators_of_a_fold_do_not_share_their_seeds(fold, dcgan):
 
 
 def test_a_seed_is_for_one_purpose_in_one_fold(fold, cohort, tiny):
-    other = Fold(replace(tiny, seed=4), cohort, fold.split, fold.tasks)
+    other = Fold(replace(tiny, seed=4), cohort, fold.split)
     seeds = [fold.seed("a"), fold.seed("b"), fold.seed("a", "b"), other.seed("a")]
     assert len(set(seeds)) == 4
     assert fold.seed("a") == seeds[0]
@@ -148,7 +140,7 @@ def test_all_regimes_of_a_fold_start_from_the_same_weights(fold, tiny):
     (contender,) = tiny.classifiers
     still = replace(contender, method=replace(contender.method, max_images=1, learning_rate=0.0))
     idle = replace(tiny, classifiers=(still,))
-    unfit = Fold(idle, fold.patches, fold.split, fold.tasks)
+    unfit = Fold(idle, fold.patches, fold.split)
     raw, more = (unfit.predict(unfit.fit(regime, SILENT)) for regime in (Regime("raw"), Regime("more", classic=5)))
     np.testing.assert_array_equal(raw.probability, more.probability)
 
@@ -163,7 +155,7 @@ def test_it_predicts_its_test_rows_under_digests(fold):
 def test_a_split_that_leaks_is_refused(fold, tiny, cohort):
     leaking = replace(fold.split, test=np.append(fold.split.test, fold.split.train[0]))
     with pytest.raises(LeakError):
-        Fold(tiny, cohort, leaking, fold.tasks).fit(Regime("raw"), SILENT)
+        Fold(tiny, cohort, leaking).fit(Regime("raw"), SILENT)
 
 
 def test_a_plate_shows_real_and_synthetic_lesions_without_names(fold, dcgan):

@@ -9,13 +9,12 @@ import pytest
 from lesionforge.data.exposure import patient_digest
 from lesionforge.data.splits import repeated_kfold
 from lesionforge.errors import LesionForgeError
-from lesionforge.evaluation.predictions import Predictions
 from lesionforge.evaluation.saturation import saturation
 from lesionforge.evaluation.tables import read_table, regimes_from_table
 from lesionforge.experiments import engine
-from lesionforge.experiments.engine import Source
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
+from lesionforge.experiments.graph import Resources
 from lesionforge.experiments.ingredients import Choice, Line, Regime
 from lesionforge.experiments.parts import (
     CHOSEN_CLASSIC,
@@ -28,7 +27,10 @@ from lesionforge.experiments.parts import (
     over_portions,
     over_synthetic,
 )
-from lesionforge.experiments.tasks import Tasks
+from lesionforge.experiments.provenance import Source
+from lesionforge.experiments.results import Results
+from lesionforge.experiments.store import FolderStore
+from lesionforge.experiments.unfold import unfold
 from lesionforge.generators import checkpoint
 from lesionforge.report.page import write_report
 
@@ -61,7 +63,9 @@ def finished(described, cohort, tmp_path_factory):
 @pytest.fixture(scope="module")
 def folds(described, cohort, finished):
     splits = repeated_kfold(cohort, folds=2, repeats=1, seed=described.seed, validation=described.validation)
-    return [Fold(described, cohort, split, Tasks(finished)) for split in splits]
+    made = [Fold(described, cohort, split) for split in splits]
+    results = Results(unfold(made, Resources()), FolderStore(finished / "store"))
+    return [replace(fold, results=results) for fold in made]
 
 
 def table(out, name):
@@ -95,13 +99,13 @@ def test_a_choice_is_what_validation_patients_of_the_fold_choose_and_nobody_else
         for choice in described.choices:
             said = [fold.predictions(name, "validation.csv") for name in choice.among]
             for each in said:
-                assert set(each["row"]) == set(fold.split.validation)
-            found = saturation(list(map(Predictions.from_table, said)), seed=fold.seed("choice"))
+                assert set(each.row) == set(fold.split.validation)
+            found = saturation(said, seed=fold.seed("choice"))
             rows = chosen[(chosen["choice"] == choice.name) & (chosen["fold"] == fold.split.fold)]
             assert rows["chosen"].tolist() == found["chosen"].tolist()
             name = rows.loc[rows["chosen"], "regime"].item()
             assert fold.regime_named(choice.name).name == name
-            assert fold.predictions(choice.name).equals(fold.predictions(name))
+            assert fold.predictions(choice.name).to_table().equals(fold.predictions(name).to_table())
 
 
 def test_what_builds_on_a_choice_takes_its_amount_of_classic_patches(folds):

@@ -34,6 +34,7 @@ VERBS = (
     data.ingest,
     data.phantom,
     data.augment,
+    data.split,
     data.download,
     inspection.inspect,
     inspection.annotate,

@@ -6,50 +6,110 @@ from typing import Annotated, Any
 import typer
 
 from lesionforge.cli.options import INVOCATION, PatchesFolder, Run, Scale, Seed, Set, Window
-from lesionforge.errors import LesionForgeError
+from lesionforge.cli.running import (
+    CpusPerTask,
+    DryRun,
+    Gpus,
+    MemoryGb,
+    MLflow,
+    Ray,
+    Store,
+    TensorBoard,
+    Workers,
+    print_plan,
+    run_and_report,
+)
 
 DEMO_DIFFICULTY = 0.6  # classic augmentation alone must leave something to gain
 
 
-def demo(out: Run = Path("runs/demo"), patients: Annotated[int, typer.Option(min=9)] = 60, seed: Seed = 0) -> None:
+def demo(
+    out: Run = Path("runs/demo"),
+    patients: Annotated[int, typer.Option(min=9)] = 60,
+    seed: Seed = 0,
+    workers: Workers = 0,
+) -> None:
     """Run the main job on the built-in CT phantom: experiment, verdict, report.
 
     Example: lesionforge demo --out runs/demo
     """
     from lesionforge.data.phantom import phantom_patches
     from lesionforge.experiments.protocols import usefulness
+    from lesionforge.experiments.provenance import Source
+    from lesionforge.experiments.running import Running
 
     INVOCATION.progress.say(f"computing a CT phantom of {patients} patients")
     patches = phantom_patches("lung", patients=patients, seed=seed, difficulty=DEMO_DIFFICULTY)
-    typer.echo(
-        _run_and_report(
-            usefulness.smoke("lung"), patches, out, data=f"CT phantom, lung, {patients} patients", phantom=True
-        )
-    )
+    source = Source(f"CT phantom, lung, {patients} patients", phantom=True, command=INVOCATION.command)
+    described = usefulness.demo()
+    typer.echo(run_and_report(described, patches, out, source=source, how=Running(workers)))
 
 
 def experiment(
-    protocol: str,
-    data: Annotated[Path, typer.Option(help="Folder of patches.")],
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL|CONFIG", help="Or RUN/config.json: the same again.")],
     out: Run,
+    data: Annotated[Path | None, typer.Option(help="Folder of patches; none: computed ones stand in.")] = None,
     scale: Scale = "desk",
-    window: Window = "lung",
-    generator: Annotated[str, typer.Option(help="Method that makes the synthetic lesions; see `methods`.")] = "dcgan",
+    label: Annotated[
+        list[str], typer.Option(metavar="CLASS=THEIRS", help="Which of their labels stand for a class of the paper's.")
+    ] = [],  # noqa: B006 (typer copies it)
+    window: Annotated[
+        str, typer.Option(help="Range of intensities that networks see; by default the protocol's.")
+    ] = "",
+    generators: Annotated[str, typer.Option(metavar="A,B", help="Of `usefulness`: methods; see `methods`.")] = "",
+    classifiers: Annotated[str, typer.Option(metavar="A,B", help="Of `usefulness`: methods.")] = "",
+    amounts: Annotated[str, typer.Option(metavar="N,M", help="Of `usefulness`: samples of each class.")] = "",
     set_: Set = [],  # noqa: B006 (typer copies it)
+    workers: Workers = 0,
+    cpus_per_task: CpusPerTask = 1,
+    gpus: Gpus = None,
+    memory_gb: MemoryGb = 0.0,
+    ray: Ray = "",
+    store: Store = "",
+    dry_run: DryRun = False,
+    tensorboard: TensorBoard = False,
+    mlflow: MLflow = "",
 ) -> None:
     """Run a protocol's experiment on your patches, and report. Killed, it goes on with the same command.
 
+    A paper's protocol is about its classes: --label malignant=solid says that your solid lesions stand for malignant
+    ones (several labels with commas). Without --data the phantom stands in, which says nothing about patients.
+
     Example: lesionforge experiment usefulness --data lung.patches --scale desk --out runs/lung
     """
-    from lesionforge import registry, settings
+    from lesionforge import settings
     from lesionforge.data import patches_file
-    from lesionforge.experiments import protocols
+    from lesionforge.experiments.protocol import (
+        Asked,
+        amounts_asked,
+        check_patients,
+        labels_asked,
+        names_asked,
+        protocol_named,
+    )
+    from lesionforge.experiments.provenance import Source
+    from lesionforge.experiments.repeating import Described
+    from lesionforge.experiments.running import Running
 
-    scales = registry.module_named(protocols, protocol).SCALES
-    if scale not in scales:
-        raise LesionForgeError(f"{protocol} has no scale {scale!r}{settings.nearest(scale, scales)}")
-    described = settings.with_overrides(scales[scale](window, generator), set_)
-    typer.echo(_run_and_report(described, patches_file.load(data), out, data=data.name))
+    labels, given = labels_asked(label), None if data is None else patches_file.load(data)
+    if protocol.endswith(".json"):
+        repeated = Described.read(Path(protocol))
+        patches, described = repeated.patches(given, labels), repeated.experiment
+        name = f"those of {protocol}"
+    else:
+        chosen = protocol_named(protocol)
+        asked = Asked(window, names_asked(generators), names_asked(classifiers), amounts_asked(amounts))
+        described = chosen.experiment(scale, asked, unit="HU" if given is None else given.unit)
+        patches = chosen.patches(scale, given, labels)
+        name = chosen.named(None if data is None else data.name, labels)
+    described = settings.with_overrides(described, set_)
+    check_patients(described, patches)
+    how = Running(workers, cpus_per_task, gpus, memory_gb, ray, store)
+    if dry_run:
+        print_plan(described, patches, out, how=how)
+        return
+    source = Source(name, phantom=data is None, command=INVOCATION.command)
+    typer.echo(run_and_report(described, patches, out, source=source, how=how, trackers=(tensorboard, mlflow)))
 
 
 def classify(
@@ -65,6 +125,10 @@ def classify(
     ] = 0,
     seed: Seed = 0,
     set_: Set = [],  # noqa: B006
+    workers: Workers = 0,
+    cpus_per_task: CpusPerTask = 1,
+    gpus: Gpus = None,
+    store: Store = "",
 ) -> None:
     """Cross-validate a classifier by patient, without and with a given synthetic set, report, and leave a model.
 
@@ -82,6 +146,8 @@ def classify(
     from lesionforge.data import patches_file
     from lesionforge.experiments.experiment import Experiment
     from lesionforge.experiments.ingredients import Contender, Regime
+    from lesionforge.experiments.provenance import Source
+    from lesionforge.experiments.running import Running
 
     kind: Any = registry.class_named(methods, method, Classifier)
     fresh = kind(window=window, calibration="temperature_and_bias")
@@ -98,7 +164,9 @@ def classify(
         seed=seed,
     )
     given = patches_file.load(synthetic) if synthetic else None
-    page = _run_and_report(described, real, out, data=patches.name, given=given)
+    source = Source(patches.name, command=INVOCATION.command)
+    how = Running(workers, cpus_per_task, gpus, store=store)
+    page = run_and_report(described, real, out, source=source, given=given, how=how)
     typer.echo(release(out, described))
     typer.echo(page)
 
@@ -112,17 +180,3 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
     from lesionforge.report.page import write_report
 
     typer.echo(write_assessment_report(run) if is_assessment(run) else write_report(run))
-
-
-def _run_and_report(
-    described: Any, patches: Any, out: Path, *, data: str, phantom: bool = False, given: Any = None
-) -> Path:
-    import torch
-
-    from lesionforge.experiments.engine import Source, run
-    from lesionforge.report.page import write_report
-
-    source = Source(data, phantom=phantom, command=INVOCATION.command)
-    workers = min((described.folds_run or described.folds) * described.repeats, torch.get_num_threads())
-    run(described, patches, out, source=source, given=given, workers=workers, progress=INVOCATION.progress)
-    return write_report(out)

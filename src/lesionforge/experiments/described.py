@@ -24,8 +24,13 @@ def to_json(experiment: Experiment) -> dict[str, Any]:
     described: dict[str, Any] = settings.to_json(experiment)
     for field in NAMED:
         for each, own in zip(described[field], getattr(experiment, field), strict=True):
-            each["method"] = {"method": registry.name_of(own.method), **each["method"]}
+            each["method"] = method_to_json(own.method)
     return described
+
+
+def method_to_json(method: Classifier | GenerativeMethod) -> dict[str, Any]:
+    """Turn a method into what JSON can hold: its name and its settings."""
+    return {"method": registry.name_of(method), **settings.to_json(method)}
 
 
 def from_json(values: Mapping[str, Any]) -> Experiment:

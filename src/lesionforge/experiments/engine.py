@@ -3,71 +3,61 @@
 A run's folder (`report` makes a page of it):
 
     config.json         the experiment, and the digest of the data; a run is continued only under the same
-    tasks/NAME/         a finished task's result, whole or absent; a killed run goes on with those that are missing
-    checkpoints/        generators (unfinished ones are continued) and classifiers
+    tasks.json          its tasks, their keys, and what code they are for
+    store/              results by key (`store`), unless a store was named that other runs share
+    checkpoints/        generators and classifiers, by the names of their tasks
     tables/*.csv        predictions, scores, comparisons and effects, confusion, lines of regimes, training curves
-    plates/CLASS/       real beside synthetic patches
-    log.jsonl           what was done when
+    plates/NAME/        real beside synthetic patches
+    assessments/NAME/   what samples of each generator are beside the first fold's test patients
+    reading/            real and synthetic patches for a reader study, if the experiment lays them out
+    log.jsonl, logs/    what was done when, and what each task told
+    failed.json         tasks that failed or were left out, until the same command has done them
     provenance.json     software, data, folds, times: written last, so it marks a finished run
+
+What experiments are made of is unfolded into tasks in `unfold`; this is what is done with them.
 """
 
-import platform
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-import sklearn.metrics
+from filelock import FileLock, Timeout
 
 from lesionforge.data import patches_file
 from lesionforge.data.patches import Patches
 from lesionforge.data.splits import repeated_kfold
 from lesionforge.errors import StorageError
-from lesionforge.evaluation.predictions import Predictions, concatenate
-from lesionforge.evaluation.statistics import compare, compare_all, comparison_table
-from lesionforge.evaluation.subgroups import parts_of, subgroup_table
-from lesionforge.evaluation.tables import (
-    confusion_table_by_regime,
-    curve_table,
-    fold_table_by_regime,
-    prediction_table_by_regime,
-    score_table_by_regime,
-)
 from lesionforge.experiments import preconditions
+from lesionforge.experiments.assessing import deliver
+from lesionforge.experiments.board import board_on
+from lesionforge.experiments.code_version import code_version
 from lesionforge.experiments.described import to_json
 from lesionforge.experiments.experiment import Experiment
-from lesionforge.experiments.fold import UNCALIBRATED, Fold, summary
-from lesionforge.experiments.tasks import Tasks, write_table
-from lesionforge.networks import choose_device, thread_share
+from lesionforge.experiments.fold import Fold
+from lesionforge.experiments.fold_patches import CHECKPOINT
+from lesionforge.experiments.fold_work import RunData
+from lesionforge.experiments.forecast import Forecast
+from lesionforge.experiments.graph import Graph
+from lesionforge.experiments.journal import LOGS, RunLog, TaskLogs
+from lesionforge.experiments.provenance import Source, describe_data, software, summary, warnings_about
+from lesionforge.experiments.published_scale import differences
+from lesionforge.experiments.reading import deliver_reading
+from lesionforge.experiments.results import Results
+from lesionforge.experiments.run_tables import RunTables
+from lesionforge.experiments.running import Running
+from lesionforge.experiments.schedule import Listener, Outcome, Schedule, TasksFailedError
+from lesionforge.experiments.store import Store, linked_copy
+from lesionforge.experiments.unfold import unfold
+from lesionforge.networks import choose_device
 from lesionforge.progress import SILENT, Progress
-from lesionforge.storage import read_json, safe_name, storage_errors, write_json
-from lesionforge.workers import side_by_side
+from lesionforge.storage import new_folder, read_json, safe_name, storage_errors, write_json
 
 CONFIG = "config.json"
+TASKS = "tasks.json"
+FAILED = "failed.json"
 PROVENANCE = "provenance.json"
-SOFTWARE = ("lesionforge", "numpy", "pandas", "scikit-learn", "scipy", "torch")
-COLLECTED = {  # tables, and what tasks of a stage left for them
-    "classifier_training": ("classifiers", "training.csv"),
-    "strangeness": ("classifiers", "strangeness.csv"),
-    "embedding": ("embeddings", "embedding.csv"),
-    "choices": ("choices", "choices.csv"),
-    "tuning": ("tuning", "trials.csv"),
-    "gan_training": ("generators", "training.csv"),
-}
-FEW_PATIENTS = 30  # of the rarest class: below, an interval is wide and a fold's test part a handful
-SIZE_GIVES_AWAY = 0.7  # AUC of the diameter alone
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where an experiment's patches come from, for its report."""
-
-    name: str
-    phantom: bool = False
-    command: str = ""
 
 
 def run(
@@ -77,7 +67,8 @@ def run(
     *,
     source: Source,
     given: Patches | None = None,
-    workers: int = 1,
+    how: Running = Running(),
+    listeners: Sequence[Listener] = (),
     progress: Progress = SILENT,
 ) -> Path:
     """Run an experiment on ``patches`` into the folder ``out``; continue it if it was begun there.
@@ -86,43 +77,62 @@ def run(
     ----------
     given
         Synthetic patches for the regimes that add them; their generators must not have seen these patients.
-    workers
-        Tasks done at the same time. The number of threads of each, and so the last digits of the
-        numbers, depend on it.
+    listeners
+        Whoever else is told how the run goes.
 
     Raises
     ------
     LesionForgeError
         The patches do not allow the experiment: too few patients, a class too many, a size too small.
     StorageError
-        ``out`` holds something else, or another experiment.
+        ``out`` holds something else, or another experiment; or nothing can be written any more.
+    TasksFailedError
+        Some tasks failed. What the others left is in the tables; the same call tries the failed ones again.
     """
-    engine = _Engine(experiment, patches, Tasks(Path(out)), source, given, progress)
+    engine = _Engine(experiment, RunData(patches, given), Path(out), source, how, progress)
+    how.check()
     engine.open()
-    if (engine.out / PROVENANCE).exists():
+    if engine.is_finished:
         progress.say(f"{engine.out} holds this experiment already, finished.")
         return engine.out
-    with engine.tasks.alone():
-        engine.do_tasks(workers)
-        engine.write_tables()
-        engine.write_plates()
-        engine.write_provenance(workers)
+    with engine.alone():
+        outcome = engine.do_tasks(listeners)
+        engine.write(outcome)
+        for listener in listeners:
+            listener.written(engine.out / "tables")
+    if outcome.failed:
+        raise TasksFailedError(engine.failure(outcome))
     return engine.out
+
+
+def planned(
+    experiment: Experiment, patches: Patches, out: Path, *, given: Patches | None = None, how: Running = Running()
+) -> tuple[Graph, list[Fold], set[str]]:
+    """Return the tasks of a run, its folds, and the keys of what is done already; writes nothing.
+
+    Raises
+    ------
+    LesionForgeError
+        As of `run`, as far as it can be known before.
+    """
+    engine = _Engine(experiment, RunData(patches, given), out, Source(""), how, SILENT)
+    present = how.store_at(out).present({task.key for task in engine.graph})
+    return engine.graph, engine.folds, present
 
 
 @dataclass
 class _Engine:
     experiment: Experiment
-    patches: Patches
-    tasks: Tasks
+    data: RunData
+    out: Path
     source: Source
-    given: Patches | None
+    how: Running
     progress: Progress
 
     def __post_init__(self) -> None:
         experiment = self.experiment
         splits = repeated_kfold(
-            self.patches,
+            self.data.patches,
             folds=experiment.folds,
             repeats=experiment.repeats,
             seed=experiment.seed,
@@ -130,18 +140,30 @@ class _Engine:
             patients_per_class=experiment.patients_per_class,
         )
         wanted = [split for split in splits if split.fold < (experiment.folds_run or experiment.folds)]
-        self.folds = [Fold(experiment, self.patches, split, self.tasks, self.given) for split in wanted]
+        self.folds = [Fold(experiment, self.data.patches, split, self.data.given) for split in wanted]
+        self.run_log = RunLog(self.out)
         preconditions.check(self.folds[0])
 
+    @cached_property
+    def graph(self) -> Graph:
+        """The tasks."""
+        return unfold(self.folds, self.how.resources)
+
+    @cached_property
+    def store(self) -> Store:
+        """Where results are kept."""
+        return self.how.opened_store(self.out)
+
     @property
-    def out(self) -> Path:
-        return self.tasks.out
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return (self.out / PROVENANCE).exists() and not (self.out / FAILED).exists()
 
     def open(self) -> None:
         """Make the run's folder, or check that it is this experiment's."""
-        config = to_json(self.experiment) | {"data_digest": self.patches.digest}
-        if self.given is not None:
-            config["given_digest"] = self.given.digest
+        config = to_json(self.experiment) | {"data_digest": self.data.patches.digest}
+        if self.data.given is not None:
+            config["given_digest"] = self.data.given.digest
         if (self.out / CONFIG).exists():
             found = read_json(self.out / CONFIG, of="a run")
             changed = sorted(key for key in config.keys() | found.keys() if config.get(key) != found.get(key))
@@ -155,161 +177,108 @@ class _Engine:
         with storage_errors(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
         write_json(self.out / CONFIG, config)
-        self.tasks.log("opened", folds=len(self.folds))
+        self.run_log.write("opened", folds=len(self.folds))
 
-    def do_tasks(self, workers: int) -> None:
-        """Train what generators are needed, then fit the classifiers: what has been done is left as it is."""
-        experiment, folds = self.experiment, self.folds
-        parts = [
-            (fold.of_portion(portion), generation)
-            for fold in folds
-            for generation in experiment.generators_used
-            for portion in experiment.portions_of(generation.name)
-        ]
-        trainings = [
-            partial(part.do_generator, generation, labels)
-            for part, generation in parts
-            for labels in part.generated(generation)
-        ]
-        self.do(trainings, workers)
-        if experiment.tuning.trials:
-            self.do([partial(fold.do_tuning, each) for fold in folds for each in experiment.classifiers], workers)
-        for stage in experiment.stages:
-            self.do([partial(fold.do_classifier, regime) for fold in folds for regime in stage], workers)
-            choices = experiment.choices_after(stage)
-            self.do([partial(fold.do_choice, choice) for fold in folds for choice in choices], workers)
-        if experiment.embedded:
-            shown = experiment.shown or experiment.names
-            self.do([partial(folds[0].do_embedding, name) for name in shown], workers)
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Work in the run's folder alone.
 
-    def do(self, tasks: Sequence[Callable[..., None]], workers: int) -> None:
-        """Do these tasks side by side; the processes share the threads that torch would use in one."""
-        if not tasks:
+        Raises
+        ------
+        StorageError
+            Another process works here.
+        """
+        try:
+            with FileLock(self.out / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise StorageError(
+                f"another process is working on the run in {self.out}: wait for it, or stop it."
+            ) from None
+
+    def do_tasks(self, listeners: Sequence[Listener]) -> Outcome:
+        """Do every task whose result is not there."""
+        self._write_tasks()
+        forecast = Forecast(self.how.at_once)
+        with board_on(self.progress, forecast) as board, self.how.executor(self.data) as executor:
+            told = (forecast, self.run_log, TaskLogs(self.out / LOGS), board, *listeners)
+            return Schedule(self.graph, self.store, executor, told).run()
+
+    def _write_tasks(self) -> None:
+        if (self.out / TASKS).exists() and read_json(self.out / TASKS, of="a run")["code"] != code_version():
+            self.progress.say("this LesionForge is not the one that this run was begun with: its tasks are done anew")
+        tasks = {task.name: {"stage": task.stage, "key": task.key, "needs": list(task.needs)} for task in self.graph}
+        write_json(self.out / TASKS, {"code": code_version(), "tasks": tasks})
+
+    def write(self, outcome: Outcome) -> None:
+        """Write all that comes of the results that are there; what is missing is told beside them."""
+        results = Results(self.graph, self.store)
+        folds = [replace(fold, results=results) for fold in self.folds]
+        tables = RunTables(folds, results, self.out / "tables")
+        if outcome.failed:
+            write_json(self.out / FAILED, {"failed": _told(outcome), "left_out": outcome.skipped})
+        if not tables.regimes:
             return
-        workers = min(workers, len(tasks))
-        with side_by_side(workers, begin=thread_share(workers)) as pool:
-            pool.do(tasks, progress=self.progress)
+        tables.write(self.progress)
+        self._write_plates(folds[0])
+        deliver(folds[0], self.out)
+        deliver_reading(folds[0], self.out)
+        self._write_checkpoints(results)
+        self._write_provenance(results, outcome, set(self.experiment.names) - tables.regimes.keys())
 
-    def predictions(self, name: str = "predictions.csv") -> dict[str, Predictions]:
-        """Each regime's and each choice's predictions, over all folds."""
-        return {
-            regime: concatenate([Predictions.from_table(fold.predictions(regime, name)) for fold in self.folds])
-            for regime in self.experiment.names
-        }
-
-    def calibration(self, regimes: dict[str, Predictions]) -> pd.DataFrame:
-        """Compare each regime's calibrated predictions with what they were before, in how far they can be believed."""
-        before = self.predictions(UNCALIBRATED)
-        return pd.DataFrame(
-            [
-                {
-                    "regime": name,
-                    **asdict(compare(before[name], regimes[name], metric=metric, seed=self.experiment.seed)),
-                }
-                for name in regimes
-                for metric in ("brier_error", "calibration_error")
-            ]
-        )
-
-    def write_tables(self) -> None:
-        """Score every regime, hold them against one another, and collect what the tasks left."""
-        experiment, tables, regimes = self.experiment, self.out / "tables", self.predictions()
-        scores = score_table_by_regime(regimes, seed=experiment.seed)
-        write_table(tables / "predictions.csv", prediction_table_by_regime(regimes))
-        write_table(tables / "scores.csv", scores)
-        write_table(tables / "fold_scores.csv", fold_table_by_regime(regimes))
-        write_table(tables / "confusion.csv", confusion_table_by_regime(regimes))
-        if experiment.lines:
-            lines = [(line.name, line.along, line.regimes, line.amounts) for line in experiment.lines]
-            write_table(tables / "curves.csv", curve_table(scores, lines))
-        if any(each.method.calibration != "none" for each in experiment.classifiers):
-            write_table(tables / "calibration.csv", self.calibration(regimes))
-        for name, (stage, file) in COLLECTED.items():
-            collected = self.tasks.tables(stage, file)
-            if len(collected):
-                write_table(tables / f"{name}.csv", collected)
-        if experiment.comparisons:
-            self.write_comparisons(regimes)
-
-    def write_comparisons(self, regimes: dict[str, Predictions]) -> None:
-        """Hold regimes against one another; look at the last pair in every score and in every subgroup."""
-        experiment, tables = self.experiment, self.out / "tables"
-        metric, seed = experiment.metric, experiment.seed
-        comparisons = comparison_table(regimes, pairs=experiment.comparisons, metric=metric, seed=seed)
-        write_table(tables / "comparisons.csv", comparisons)
-        for row in comparisons.itertuples():
-            self.progress.say(f"{row.regime} against {row.against}: {row.sentence}")
-        last, against = experiment.comparisons[-1]
-        pair = regimes[against], regimes[last]
-        named = {"regime": last, "against": against}
-        effects = pd.DataFrame([named | asdict(found) for found in compare_all(*pair, seed=seed)])
-        write_table(tables / "effects.csv", effects)
-        known = self.patches.table
-        groups = {name: parts_of(known[name], known["patient"]) for name in experiment.subgroups if name in known}
-        if groups:
-            by_part = subgroup_table(*pair, groups, metric=metric, seed=seed)
-            write_table(tables / "subgroups.csv", by_part.assign(**named))
-
-    def write_plates(self) -> None:
+    def _write_plates(self, fold: Fold) -> None:
         """Keep some real and synthetic patches of the first fold to look at."""
         for generation in self.experiment.generators_used:
-            fold = self.folds[0].making(generation)
-            for label in fold.classes_of(generation):
-                name = f"{safe_name(generation.name)}-{safe_name(label)}"
-                patches_file.save(fold.plate(generation, label), self.out / "plates" / name, overwrite=True)
+            part = fold.making(generation)
+            for label in part.classes_of(generation):
+                if part.generator_name(generation, part.labels_with(generation, label)) in part.results:
+                    name = f"{safe_name(generation.name)}-{safe_name(label)}"
+                    patches_file.save(part.plate(generation, label), self.out / "plates" / name, overwrite=True)
 
-    def write_provenance(self, workers: int) -> None:
-        """Write what was used and how long it took; this marks the run as finished."""
-        seconds = self.tasks.seconds_by_stage()
+    def _write_checkpoints(self, results: Results) -> None:
+        """Put generators and classifiers where people find them."""
+        for name, result in results.items():
+            if (result / CHECKPOINT).exists():
+                with new_folder(self.out / "checkpoints" / name, overwrite=True) as folder:
+                    linked_copy(result / CHECKPOINT, folder)
+
+    def _write_provenance(self, results: Results, outcome: Outcome, unscored: set[str]) -> None:
+        """Write what was used and how long it took; this marks the run as finished, if nothing failed."""
+        seconds = results.seconds_by_stage
         provenance = {
-            "software": {name: version(name) for name in SOFTWARE} | {"python": platform.python_version()},
+            "software": software(),
             "device": str(choose_device()),
-            "workers": workers,
-            "data": describe_data(self.patches, self.source),
+            "workers": self.how.at_once,
+            "data": describe_data(self.data.patches, self.source),
             "folds": summary(self.folds),
-            "started": self.tasks.started(),
+            "started": self.run_log.opened(),
             "seconds": round(sum(seconds.values()), 1),
             "seconds_by_stage": seconds,
+            "tasks": {"all": len(self.graph), "found_done": len(outcome.present), "failed": len(outcome.failed)},
             "command": self.source.command,
-            "warnings": warnings_about(self.patches),
+            "differences": differences(self.experiment),
+            "warnings": warnings_about(self.data.patches) + self._warnings(outcome, unscored),
         }
-        self.tasks.log("finished")
+        if not outcome.failed:
+            (self.out / FAILED).unlink(missing_ok=True)
+            self.run_log.write("finished")
         write_json(self.out / PROVENANCE, provenance)
 
+    def _warnings(self, outcome: Outcome, unscored: set[str]) -> list[str]:
+        if not outcome.failed:
+            return []
+        names = ", ".join(repr(name) for name in self.experiment.names if name in unscored) or "none"
+        return [f"{self.failure(outcome)} Not scored for that: {names}."]
 
-def describe_data(patches: Patches, source: Source) -> dict[str, Any]:
-    """Say what the data is: its digest, and how many patients and lesions of each class. No identifiers."""
-    summary = patches.summary
-    classes = [
-        {
-            "label": label,
-            "lesions": facts["patches"],
-            "patients": facts["patients"],
-            "median_diameter_mm": facts["median_diameter_mm"],
-        }
-        for label, facts in summary["labels"].items()
-    ]
-    shared = {key: summary[key] for key in ("digest", "unit", "shape")}
-    return {"name": source.name, "phantom": source.phantom, "classes": classes, **shared}
-
-
-def warnings_about(patches: Patches) -> list[str]:
-    """Say what makes this data less telling than it looks."""
-    found = []
-    table = patches.table
-    patients = table.groupby("label")["patient"].nunique()
-    if patients.min() < FEW_PATIENTS:
-        found.append(
-            f"The class {patients.idxmin()!r} has {patients.min()} patients: intervals are wide, and a gain has to be "
-            "large to be seen."
+    def failure(self, outcome: Outcome) -> str:
+        """Say what failed."""
+        first, *others = [f"{task}: {why}" for task, why in _told(outcome).items()]
+        more = f" ({len(others)} more in {FAILED})" if others else ""
+        return (
+            f"{len(outcome.failed)} of {len(self.graph)} tasks failed and {len(outcome.skipped)} that need them were "
+            f"left out. {first}{more}. What they told is in {self.out / LOGS}; the same command tries them again."
         )
-    known = table[table["diameter_mm"].notna()]
-    if len(patches.classes) == known["label"].nunique() == 2:
-        positive = known["label"] == patches.classes[1]
-        auc = float(sklearn.metrics.roc_auc_score(positive, known["diameter_mm"]))
-        if max(auc, 1 - auc) >= SIZE_GIVES_AWAY:
-            found.append(
-                f"The diameter alone tells the classes apart with an AUC of {max(auc, 1 - auc):.2f}: part of every "
-                "score below is size."
-            )
-    return found
+
+
+def _told(outcome: Outcome) -> dict[str, str]:
+    return {name: failure.message for name, failure in outcome.failed.items()}

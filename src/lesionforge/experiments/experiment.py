@@ -17,7 +17,7 @@ from lesionforge.augment import recipes
 from lesionforge.augment.recipe import Recipe
 from lesionforge.classifiers.tuning import TuningPlan
 from lesionforge.errors import LesionForgeError
-from lesionforge.experiments.ingredients import Choice, Contender, Generation, Line, Published, Regime
+from lesionforge.experiments.ingredients import Choice, Contender, Generation, Line, Published, Reading, Regime
 from lesionforge.settings import Count, CountOrZero, Share
 
 Named = TypeVar("Named", Contender, Generation)
@@ -42,6 +42,8 @@ class Experiment:
     shown: tuple[str, ...] = ()  # regimes and choices whose curves and confusion are drawn; none said: all
     subgroups: tuple[str, ...] = ("diameter_mm", "manufacturer", "kernel", "texture", "sex", "age")  # if in the table
     embedded: CountOrZero = 0  # test patches of the first fold whose features are embedded under each regime shown
+    assessed: CountOrZero = 0  # samples of each generator that are held against the first fold's test patients
+    reading: Reading | None = None
     published: tuple[Published, ...] = ()
     tuning: TuningPlan = TuningPlan()  # of the classifiers, on all of each fold's real training patches
     recipe: str = "frid_adar_2018"  # of classic patches, a file of ``augment/recipes``
@@ -66,6 +68,8 @@ class Experiment:
         for what, named in (("classifiers", self.classifiers), ("generators", self.generators)):
             if len({each.name for each in named}) < len(named):
                 raise LesionForgeError(f"{what} need different names, but {[each.name for each in named]} came.")
+        if self.reading is not None:
+            _check_known({self.reading.generator}, [each.name for each in self.generators_used], "generators to read")
         if self.choices and not self.validation:
             raise LesionForgeError("a choice is made on validation patients, but their share is 0: set some aside.")
         chosen_from = {name for choice in self.choices for name in choice.among}

@@ -4,13 +4,13 @@ A *portion* of a fold is the same fold with fewer training patients: its generat
 others.
 """
 
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pandas as pd
 
 from lesionforge import registry
 from lesionforge.augment import recipes
@@ -21,16 +21,15 @@ from lesionforge.data.patches import Patches, concatenate
 from lesionforge.data.splits import Split, nested_fractions
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.ingredients import Generation
-from lesionforge.experiments.tasks import Tasks, write_table
 from lesionforge.generators import checkpoint
 from lesionforge.generators.training import train
-from lesionforge.generators.training_folder import read_curves
 from lesionforge.generators.watch import LEAST_PATCHES
 from lesionforge.networks import derived_seed
 from lesionforge.progress import Progress
 from lesionforge.storage import safe_name
 from lesionforge.synthesis.sample import sample
 
+CHECKPOINT = "checkpoint"  # in a task's result: the generator or the classifier that it left
 PLATE_PATCHES = 24
 
 
@@ -41,17 +40,24 @@ class FoldPatches:
     experiment: Experiment
     patches: Patches
     split: Split
-    tasks: Tasks
     given: Patches | None = None
     portion: float = 1.0  # of the training patients that the split holds
+    results: Mapping[str, Path] = field(default_factory=dict)  # of the tasks that are done, by their names
 
     def of_portion(self, portion: float) -> Self:
         """Return this fold with a share of its training patients; the smaller shares are in the larger."""
         if portion == self.portion:
             return self
         assert self.portion == 1  # a share of a share would be another one
-        (rows,) = nested_fractions(self.patches, self.split.train, fractions=[portion], seed=self.seed("portions"))
-        return replace(self, split=replace(self.split, train=rows), portion=portion)
+        if portion not in self._portions:
+            (rows,) = nested_fractions(self.patches, self.split.train, fractions=[portion], seed=self.seed("portions"))
+            split = replace(self.split, train=rows)
+            self._portions[portion] = replace(self, split=split, portion=portion)
+        return self._portions[portion]
+
+    @cached_property
+    def _portions(self) -> dict[float, Self]:
+        return {}
 
     def generated(self, generation: Generation) -> list[tuple[str, ...]]:
         """The classes that each generator of this kind makes: one, or all that are wanted if they can be asked for."""
@@ -78,19 +84,28 @@ class FoldPatches:
         return self.patches.rows(self.split.train)
 
     @cached_property
+    def source_of(self) -> dict[str, Patches]:
+        """`source` by class."""
+        return {label: self.source.with_label(label) for label in self.patches.classes}
+
+    @cached_property
     def train(self) -> Patches:
         """Training patches, cropped."""
-        return self.source.centre_crop(self.experiment.size)
+        return self.cropped(self.source)
 
     @cached_property
     def validation(self) -> Patches:
         """Patients who decide when fitting stops, cropped."""
-        return self.patches.rows(self.split.validation).centre_crop(self.experiment.size)
+        return self.cropped(self.patches.rows(self.split.validation))
 
     @cached_property
     def test(self) -> Patches:
         """Patients to be scored on, cropped."""
-        return self.patches.rows(self.split.test).centre_crop(self.experiment.size)
+        return self.cropped(self.patches.rows(self.split.test))
+
+    def cropped(self, patches: Patches) -> Patches:
+        """Crop patches to the experiment's size along y and x; slices are all kept."""
+        return patches.centre_crop((*patches.shape[:-2], self.experiment.size, self.experiment.size))
 
     def seed(self, *purpose: object) -> int:
         """Seed for one purpose in this fold."""
@@ -103,17 +118,26 @@ class FoldPatches:
         count = min(count, recipe.per_lesion * len(source))
         return recipe.augment(source, seed=self.seed("augment", purpose), count=count)
 
+    def generator_name(self, generation: Generation, labels: tuple[str, ...]) -> str:
+        """Name the task of training the generator of these classes."""
+        of_portion = "" if self.portion == 1 else f"portion{self.portion:g}-"
+        return f"{self.name}-{of_portion}generator-{safe_name(generation.name)}-{safe_name(', '.join(labels))}"
+
+    def labels_with(self, generation: Generation, label: str) -> tuple[str, ...]:
+        """The classes that the generator makes that makes this one."""
+        (labels,) = (labels for labels in self.generated(generation) if label in labels)
+        return labels
+
     def checkpoint_of(self, generation: Generation, label: str) -> Path:
         """Where the generator that makes this class is."""
-        (labels,) = (labels for labels in self.generated(generation) if label in labels)
-        return self.tasks.out / "checkpoints" / self._generator_task(generation, labels)
+        return self.results[self.generator_name(generation, self.labels_with(generation, label))] / CHECKPOINT
 
-    def train_generator(self, generation: Generation, labels: tuple[str, ...], progress: Progress) -> None:
+    def train_generator(self, generation: Generation, labels: tuple[str, ...], out: Path, progress: Progress) -> None:
         """Train the generator of these classes on this fold's training patients, or continue to."""
         train(
             generation.method,
             concatenate([part for label in labels for part in self._generator_parts(label, generation.patches)]),
-            self.checkpoint_of(generation, labels[0]),
+            out,
             plan=generation.training.with_seed(self.seed("generator", *labels)),
             window=window_named(self.experiment.window, unit=self.patches.unit),
             validation=self.validation_of(labels),
@@ -123,9 +147,9 @@ class FoldPatches:
 
     def _generator_parts(self, label: str, augmented: int) -> list[Patches]:
         """Return what a generator learns a class from: its lesions, and as many augmented ones for every class."""
-        of_class = self.source.with_label(label)
+        of_class = self.source_of[label]
         added = self.augmented(of_class, augmented, "generator")
-        return [of_class.centre_crop(self.experiment.size), added]  # cropping is what the recipe did to the others
+        return [self.cropped(of_class), added]  # cropping is what the recipe did to the others
 
     def validation_of(self, labels: tuple[str, ...]) -> Patches | None:
         """Validation patches of these classes, on which their generator is chosen; None if too few of any for that."""
@@ -141,25 +165,8 @@ class FoldPatches:
         """
         opened, conditions = checkpoint.load(self.checkpoint_of(generation, label)), None
         if opened.method.pictured:
-            conditions = self.augmented(self.source.with_label(label), count, "conditions")
+            conditions = self.augmented(self.source_of[label], count, "conditions")
         return sample(opened, count, seed=self.seed(purpose, label), label=label, conditions=conditions)
-
-    def do_generator(self, generation: Generation, labels: tuple[str, ...], *, progress: Progress) -> None:
-        """Do the task of training the generator of these classes, unless it has been done."""
-        make = partial(self._generator_result, generation, labels, progress.within(self.name))
-        self.tasks.do(self._generator_task(generation, labels), stage="generators", make=make)
-
-    def _generator_result(
-        self, generation: Generation, labels: tuple[str, ...], progress: Progress, folder: Path
-    ) -> None:
-        self.train_generator(generation, labels, progress)
-        curves = read_curves(self.checkpoint_of(generation, labels[0]))
-        here = self.of_this_fold(curves).assign(generator=generation.name, label=", ".join(labels))
-        write_table(folder / "training.csv", here.assign(portion=self.portion))
-
-    def _generator_task(self, generation: Generation, labels: tuple[str, ...]) -> str:
-        of_portion = "" if self.portion == 1 else f"portion{self.portion:g}-"
-        return f"{self.name}-{of_portion}generator-{safe_name(generation.name)}-{safe_name(', '.join(labels))}"
 
     def looked_at(self) -> Patches:
         """Test patches whose features are embedded, and as many samples in all as there are of these, if any."""
@@ -184,10 +191,6 @@ class FoldPatches:
         digests = [patient_digest(patient) for patient in shown.patients]
         anonymous = Patches.of(shown.images, patient=digests, label=label, spacing_mm=shown.spacing_mm, unit=shown.unit)
         return concatenate([anonymous, self.samples(generation, label, PLATE_PATCHES)])
-
-    def of_this_fold(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Say which fold of which repeat a table is of."""
-        return table.assign(repeat=self.split.repeat, fold=self.split.fold)
 
 
 def fold_name(repeat: int, fold: int) -> str:

@@ -12,7 +12,7 @@ from lesionforge.classifiers.contract import Classifier
 from lesionforge.errors import LesionForgeError
 from lesionforge.generators.contract import GenerativeMethod
 from lesionforge.generators.state import TrainingPlan
-from lesionforge.settings import CountOrZero
+from lesionforge.settings import Count, CountOrZero
 
 Portion = Annotated[float, Field(gt=0, le=1)]
 
@@ -86,6 +86,19 @@ class Line:
                 f"the line {self.name!r} must have an amount for each of {len(self.regimes)} regimes, but has "
                 f"{len(self.amounts)}."
             )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Patches laid out for readers: real ones of the first fold's test patients, and a generator's samples.
+
+    There may be fewer real ones than asked; then there are as many fewer samples, so that the share stays.
+    """
+
+    generator: str
+    real: Count
+    synthetic: Count
+    classes: tuple[str, ...] = ()  # none said: all that the generator makes, in equal numbers
 
 
 @dataclass(frozen=True)

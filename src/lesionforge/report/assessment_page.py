@@ -7,12 +7,13 @@ import jinja2
 import pandas as pd
 
 from lesionforge.errors import StorageError
+from lesionforge.evaluation.fidelity import measure_title
 from lesionforge.report import assessment_figures as figures
 from lesionforge.report.comparison_figures import embeddings
 from lesionforge.report.figures import plate
 from lesionforge.report.finished_assessment import FinishedAssessment
-from lesionforge.report.page import template
 from lesionforge.report.reader_sections import reader_sections
+from lesionforge.report.rendering import template
 from lesionforge.report.sections import Section, table_of, with_intervals
 from lesionforge.report.statement import statement
 from lesionforge.storage import write_text
@@ -76,6 +77,7 @@ def _answer(found: FinishedAssessment) -> tuple[str, str]:
 
 def _fidelity(found: FinishedAssessment) -> Iterator[Section]:
     table, kernel = with_intervals(found.table("fidelity"), "excess_"), with_intervals(found.table("kernel"))
+    table = table.assign(measure=table["measure"].map(measure_title))
     columns = ("measure", "taken_of", "better", "value", "floor", "excess", "interval")
     yield Section(
         "Every measure beside its floor",

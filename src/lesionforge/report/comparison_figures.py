@@ -32,9 +32,11 @@ def score_curves(curves: pd.DataFrame, metrics: Sequence[str], *, chosen: Mappin
         for axes, along in zip(row, grown, strict=True):
             here = curves[(curves["along"] == along) & (curves["metric"] == metric)]
             _lines(axes, here, chosen or {})
-            low, high = min(low, here["low"].min()), max(high, here["high"].max())
+            known = here[np.isfinite(here["estimate"])]  # a precision is not defined where nothing was called so
+            low, high = min([low, *known["low"]]), max([high, *known["high"]])
             axes.set_xlabel(along)
             axes.grid(axis="y", color="0.92", linewidth=0.6)
+        low, high = (low, high) if low <= high else (0, 1)
         margin = 0.06 * max(high - low, 0.02)
         for axes in row:
             axes.set_ylim(low - margin, high + 2.5 * margin)  # room for what is written above

@@ -13,7 +13,7 @@ from lesionforge.data.hounsfield import window_named
 from lesionforge.errors import StorageError
 from lesionforge.evaluation.assessments.assessment import FORMAT, VERSION
 from lesionforge.evaluation.tables import read_table
-from lesionforge.report.page import Picture, save_picture
+from lesionforge.report.rendering import Picture, save_picture
 from lesionforge.storage import read_json, read_manifest
 
 

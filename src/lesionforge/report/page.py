@@ -1,18 +1,14 @@
 """A run folder becomes one HTML file that needs nothing else: no network, no script, no other file."""
 
-import base64
-import io
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from lesionforge.data.hounsfield import window_named
@@ -23,21 +19,17 @@ from lesionforge.evaluation.roc import roc_band
 from lesionforge.evaluation.scores import positive_classes
 from lesionforge.evaluation.statistics import metric_title
 from lesionforge.report import comparison_figures, figures
+from lesionforge.report.assessed import assessed_table, read_assessed
+from lesionforge.report.flow import flow_chart
+from lesionforge.report.latex import write_latex
+from lesionforge.report.paper_tables import PaperTable, paper_tables, shown_rows
+from lesionforge.report.reading_set import reading_of
+from lesionforge.report.recommendation import recommendation
+from lesionforge.report.rendering import Picture, save_picture, score_text, template
 from lesionforge.report.run_folder import FinishedRun
-from lesionforge.storage import new_file, write_text
+from lesionforge.storage import write_text
 
-_MIME = {"svg": "image/svg+xml", "png": "image/png"}
-_DOTS_PER_INCH = 200
 FEWEST_FOLDS = 6  # of all repeats, that show a spread
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as the page shows it; ``name`` is its file in ``figures/``, ``alt`` says it in words."""
-
-    name: str
-    alt: str
-    uri: str
 
 
 def write_report(run: Path | str) -> Path:
@@ -49,10 +41,14 @@ def write_report(run: Path | str) -> Path:
         The run is not finished, or a file in it is not what it should be.
     """
     finished = FinishedRun.read(Path(run))
+    assessed = read_assessed(finished.path)
+    papers = paper_tables(finished, assessed)
     try:
         page = template("page.html.j2").render(
             config=finished.config,
-            provenance=finished.provenance,
+            config_shown={name: of for name, of in finished.config.items() if name != "published"},
+            provenance={"differences": []} | finished.provenance,
+            provenance_shown={name: of for name, of in finished.provenance.items() if name != "differences"},
             unmade=finished.unmade,
             patients=next(iter(finished.regimes.values())).n_patients,
             scores=_score_rows(finished.tables["scores"]),
@@ -62,7 +58,12 @@ def write_report(run: Path | str) -> Path:
             pictures={picture.name: picture for picture in _pictures(finished)},
             plates={folder: sorted(set(patches.labels.tolist())) for folder, patches in finished.plates.items()},
             folds=[_in_reading_order(fold) for fold in finished.provenance["folds"]],
-            tables=list(finished.tables),
+            tables=write_tables(finished, papers, assessed_table(assessed.values())),
+            papers=[(paper, list(shown_rows(paper.table))) for paper in papers],
+            follows=recommendation(finished.config, finished.tables),
+            assessed=list(assessed.values()),
+            reading=reading_of(finished.path, finished.config),
+            flow=Markup(flow_chart(finished.config, finished.provenance)),  # noqa: S704 (it escapes what it is given)
         )
     except jinja2.UndefinedError as error:
         raise StorageError(
@@ -74,22 +75,15 @@ def write_report(run: Path | str) -> Path:
     return path
 
 
-def template(name: str) -> jinja2.Template:
-    """A page's template, which complains of what it is not given."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=jinja2.PackageLoader("lesionforge", "report"),
-    )
-    environment.filters |= {
-        "title": metric_title,
-        "score": _score,
-        "duration": _duration,
-        "words": lambda name: str(name).replace("_", " "),
-    }
-    return environment.get_template(name)
+def write_tables(run: FinishedRun, papers: Sequence[PaperTable], assessments: pd.DataFrame) -> dict[str, bool]:
+    """Write the papers' and the assessments' tables, and LaTeX of what fits on paper; names, and whether it does."""
+    folder, ours = run.path / "tables", {paper.name: paper.table for paper in papers}
+    if len(assessments):
+        ours["assessments"] = assessments
+    for name, table in ours.items():
+        write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    every = run.tables | ours
+    return {name: write_latex(folder, name, table) for name, table in every.items()}
 
 
 def _pictures(run: FinishedRun) -> Iterator[Picture]:
@@ -98,7 +92,7 @@ def _pictures(run: FinishedRun) -> Iterator[Picture]:
     metric = run.config["metric"]
     scores = run.of_shown("scores")
     main = scores[scores["metric"] == metric]
-    named = ", ".join(f"{row.regime} {_score(row.estimate)}" for row in main.itertuples())
+    named = ", ".join(f"{row.regime} {score_text(row.estimate)}" for row in main.itertuples())
     yield save_picture(
         folder / "scores.svg",
         figures.score_intervals(scores),
@@ -208,18 +202,6 @@ def _middle_slices(patches: Patches) -> NDArray[Any]:
     return images if images.ndim == 3 else images[:, images.shape[1] // 2]
 
 
-def save_picture(path: Path, figure: Figure, alt: str) -> Picture:
-    """Write a figure as SVG or PNG, as its name ends, and keep it for a page."""
-    kind = path.suffix.removeprefix(".")
-    stream = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "lesionforge"}):  # equal figures are equal files
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(stream, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
-    with new_file(path) as partial:
-        partial.write_bytes(stream.getvalue())
-    return Picture(path.name, alt, f"data:{_MIME[kind]};base64,{base64.b64encode(stream.getvalue()).decode()}")
-
-
 def _score_rows(scores: pd.DataFrame) -> dict[Any, dict[Any, dict[Any, float]]]:
     """By metric, then by regime: estimate, low, high."""
     return {
@@ -232,13 +214,3 @@ def _in_reading_order(fold: dict[str, Any]) -> dict[str, Any]:
     """JSON sorts by name; a reader goes from training to test."""
     order = {part: place for place, part in enumerate(("repeat", "fold", "train", "validation", "test"))}
     return dict(sorted(fold.items(), key=lambda item: order.get(item[0].partition("_")[0], len(order))))
-
-
-def _score(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−") if np.isfinite(value) else "–"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

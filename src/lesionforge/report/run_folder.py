@@ -32,6 +32,7 @@ OPTIONAL = {
     "embedding": ("regime", "layout", "x", "y", "label", "origin", "trustworthiness", "neighbours_kept"),
 }
 
+FAILED = "failed.json"  # there if tasks failed
 CONFIG = ("size", "protocol", "title", "window", "metric")
 PROVENANCE = ("software", "data", "folds", "started", "seconds", "device", "warnings")
 
@@ -40,8 +41,8 @@ PROVENANCE = ("software", "data", "folds", "started", "seconds", "device", "warn
 class FinishedRun:
     """What a run wrote: its configuration, where the numbers come from, its tables, and lesions to look at.
 
-    A run of one regime has no table ``comparisons``; one without generators has no plates and no ``gan_training``. What
-    is `OPTIONAL` is there if the experiment asked for it.
+    A run of one regime has no table ``comparisons``, and one whose tasks failed may have none; one without generators
+    has no plates and no ``gan_training``. What is `OPTIONAL` is there if the experiment asked for it.
     """
 
     path: Path
@@ -58,8 +59,8 @@ class FinishedRun:
 
     @property
     def shown(self) -> list[str]:
-        """Regimes and choices whose curves are drawn: those that the experiment names, or all."""
-        return list(self.config.get("shown") or self.regimes)
+        """Regimes and choices whose curves are drawn: those that the experiment names, or all; none that failed."""
+        return [name for name in self.config.get("shown") or self.regimes if name in self.regimes]
 
     def of_shown(self, name: str) -> pd.DataFrame:
         """The rows of a table that are of the regimes shown, in their order."""
@@ -78,14 +79,15 @@ class FinishedRun:
         config, provenance = _facts(path / "config.json", CONFIG), _facts(path / "provenance.json", PROVENANCE)
         regimes = regimes_from_table(_table(path, "predictions"))
         folders = sorted(folder for folder in (path / "plates").glob("[!.]*") if folder.is_dir())
-        absent = {"comparisons"} if len(regimes) == 1 else set()
+        partial = (path / FAILED).exists()
+        absent = {"comparisons"} if len(regimes) == 1 or partial else set()
         absent |= set() if folders else {"gan_training"}
         return cls(
             path,
             config,
             provenance,
             tables={name: _table(path, name) for name in COLUMNS if name not in absent}
-            | {name: _table(path, name) for name in OPTIONAL if (path / "tables" / f"{name}.csv").exists()},
+            | {name: _table(path, name) for name in (*OPTIONAL, *absent) if (path / "tables" / f"{name}.csv").exists()},
             regimes=regimes,
             plates={folder.name: patches_file.load(folder) for folder in folders},
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionforge.report.page import Picture
+from lesionforge.report.rendering import Picture
 
 
 @dataclass(frozen=True)
