@@ -312,7 +312,7 @@ def test_a_state_that_was_cut_short_is_refused(patches, tmp_path, stop_after, ki
         (lambda patches: patches.rows([0]), "at least 2 patches"),
         (lambda patches: patches.rows([]), "at least 2 patches"),
         (lambda patches: patches.with_images(np.full_like(patches.images, -800)), "lie in -800 to -800"),
-        (lambda patches: patches.centre_crop(12), "12×12"),
+        (lambda patches: patches.centre_crop(13), "13×13"),
         (lambda patches: Patches.of(patches.images, patient=list(patches.patients), unit="counts"), "'counts'"),
     ],
 )

@@ -257,7 +257,8 @@ class _Engine:
             "tasks": {"all": len(self.graph), "found_done": len(outcome.present), "failed": len(outcome.failed)},
             "command": self.source.command,
             "differences": differences(self.experiment),
-            "warnings": warnings_about(self.data.patches) + self._warnings(outcome, unscored),
+            "warnings": warnings_about(self.data.patches, scale=self.experiment.scale)
+            + self._warnings(outcome, unscored),
         }
         if not outcome.failed:
             (self.out / FAILED).unlink(missing_ok=True)

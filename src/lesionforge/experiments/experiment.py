@@ -56,6 +56,7 @@ class Experiment:
     validation: Share = 0.2  # share of a fold's training patients that decide when fitting stops
     metric: str = "auc"
     seed: CountOrZero = 0
+    scale: str = ""  # that its protocol was asked for
 
     def __post_init__(self) -> None:
         if not self.regimes or len(set(self.names)) < len(self.names):

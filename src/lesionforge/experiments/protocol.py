@@ -59,7 +59,7 @@ class Protocol:
                 "usefulness` for other ones, or change a setting with --set."
             )
         window = asked.window or (self.window if unit == "HU" else default_window(unit).name)
-        return self.describe(chosen, replace(asked, window=window))
+        return replace(self.describe(chosen, replace(asked, window=window)), scale=scale)
 
     def patches(self, scale: str, given: Patches | None, labels: Mapping[str, Sequence[str]]) -> Patches:
         """Return the patches that were given, with this protocol's classes, or else the stand-in."""

@@ -16,6 +16,11 @@ SOFTWARE = ("lesionforge", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 FEW_PATIENTS = 30  # of the rarest class: below, an interval is wide and a fold's test part a handful
 SIZE_GIVES_AWAY = 0.7  # AUC of the diameter alone
 
+HARDLY_TRAINED = (
+    "The scale is smoke: networks are narrow and hardly trained, so this page shows that everything runs and how "
+    "results look, and not what synthetic lesions are worth. Take desk or paper for that."
+)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -48,9 +53,9 @@ def describe_data(patches: Patches, source: Source) -> dict[str, Any]:
     return {"name": source.name, "phantom": source.phantom, "classes": classes, **shared}
 
 
-def warnings_about(patches: Patches) -> list[str]:
-    """Say what makes this data less telling than it looks."""
-    found = []
+def warnings_about(patches: Patches, *, scale: str = "") -> list[str]:
+    """Say what makes a run at this scale on this data less telling than it looks."""
+    found = [HARDLY_TRAINED] if scale == "smoke" else []
     table = patches.table
     patients = table.groupby("label")["patient"].nunique()
     if patients.min() < FEW_PATIENTS:

@@ -41,6 +41,7 @@ def test_a_protocol_runs_end_to_end_and_is_told(finished):
     )
     assert set(read_table(out / "tables" / "scores.csv")["regime"]) == set(described.names)
     provenance = json.loads((out / "provenance.json").read_text())
+    assert "The scale is smoke" in page
     assert "size" in {each["setting"] for each in provenance["differences"]} or described.size in (32, 40)
 
     printed = pd.concat([read_table(file) for file in sorted((out / "tables").glob("paper_*.csv"))])
