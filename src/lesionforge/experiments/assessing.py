@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from lesionforge.data import patches_file
 from lesionforge.data.hounsfield import window_named
 from lesionforge.data.patches import Patches, concatenate
 from lesionforge.errors import LesionForgeError
@@ -20,7 +19,7 @@ from lesionforge.evaluation.assessments.memorisation import assess_memorisation
 from lesionforge.evaluation.assessments.radiomics import assess_radiomics
 from lesionforge.evaluation.assessments.separability import assess_separability
 from lesionforge.evaluation.assessments.sides import Sides
-from lesionforge.experiments.fold import SAMPLES, Fold
+from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.fold_work import working
 from lesionforge.experiments.generator_tasks import sampling_task
 from lesionforge.experiments.graph import Bench, Cost, Task, key_of
@@ -39,7 +38,7 @@ ASSESS: Mapping[str, Callable[..., Assessment]] = {
 
 def assessing_tasks(fold: Fold) -> Iterator[Task]:
     """Every question about every generator of the first fold, and the samples that it is asked of."""
-    if fold.experiment.assessed and is_first(fold):
+    if fold.experiment.assessed and fold.is_first:
         for generation in fold.experiment.generators_used:
             part = fold.making(generation)
             yield from sample_tasks(part, generation, fold.experiment.assessed)
@@ -84,16 +83,10 @@ def share_of(count: int, classes: tuple[str, ...]) -> int:
     return max(1, count // len(classes))
 
 
-def sampled(part: Fold, bench: Bench, generation: Generation, count: int) -> Patches:
+def sampled(part: Fold, generation: Generation, count: int) -> Patches:
     """What `sample_tasks` left."""
     classes = part.classes_of(generation)
-    names = [part.sample_name(generation, label, share_of(count, classes)) for label in classes]
-    return concatenate([patches_file.load(bench.results[name] / SAMPLES) for name in names])
-
-
-def is_first(fold: Fold) -> bool:
-    """Whether this is the first fold of the first repeat."""
-    return (fold.split.repeat, fold.split.fold) == (0, 0)
+    return concatenate([part.sampled(generation, label, share_of(count, classes)) for label in classes])
 
 
 def deliver(fold: Fold, out: Path) -> None:
@@ -106,7 +99,7 @@ def deliver(fold: Fold, out: Path) -> None:
 
 
 def _assess(part: Fold, bench: Bench, *, generation: Generation, kind: str) -> None:
-    synthetic = sampled(part, bench, generation, part.experiment.assessed)
+    synthetic = sampled(part, generation, part.experiment.assessed)
     real = concatenate([part.train, part.test])
     window = window_named(part.experiment.window, unit=real.unit)
     folder, why = bench.folder / ASSESSMENT, ""

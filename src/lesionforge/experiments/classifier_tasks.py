@@ -47,7 +47,7 @@ def choosing_tasks(fold: Fold) -> Iterator[Task]:
 def embedding_tasks(fold: Fold) -> Iterator[Task]:
     """Features under each regime shown, in the first fold alone."""
     experiment = fold.experiment
-    if experiment.embedded and (fold.split.repeat, fold.split.fold) == (0, 0):
+    if experiment.embedded and fold.is_first:
         yield from (embedding_task(fold, name) for name in experiment.shown or experiment.names)
 
 
@@ -75,7 +75,8 @@ def fitting_task(fold: Fold, regime: Regime) -> Task:
     """Fit a regime's classifier, and predict the test patients."""
     experiment, part = fold.experiment, fold.of_portion(regime.portion)
     contender = experiment.classifier_of(regime)
-    needs = samples_of(fold, regime)
+    samples = samples_of(fold, regime)
+    needs = list(samples)
     if experiment.tuning.trials:
         needs.append(tuning_task(fold, contender))
     if regime.classic_of:
@@ -84,7 +85,7 @@ def fitting_task(fold: Fold, regime: Regime) -> Task:
     classic = regime.classic or bool(regime.classic_of)
     given = fold.given if regime.given else None
     learnt_from = len(part.source) * regime.real + regime.classic
-    learnt_from += regime.synthetic_per_class * len(samples_of(fold, regime)) + (0 if given is None else len(given))
+    learnt_from += regime.synthetic_per_class * len(samples) + (0 if given is None else len(given))
     return Task(
         name=fold.classifier_name(regime),
         stage="classifiers",

@@ -78,6 +78,11 @@ class FoldPatches:
         """Names this fold's files."""
         return fold_name(self.split.repeat, self.split.fold)
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the first fold of the first repeat."""
+        return (self.split.repeat, self.split.fold) == (0, 0)
+
     @cached_property
     def source(self) -> Patches:
         """Training patches at the source's size: what lies around the crop fills the corners of rotated ones."""

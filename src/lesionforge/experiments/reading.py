@@ -13,7 +13,7 @@ import numpy as np
 from lesionforge.data import patches_file
 from lesionforge.data.exposure import patient_digest
 from lesionforge.data.patches import Patches
-from lesionforge.experiments.assessing import is_first, sample_tasks, sampled
+from lesionforge.experiments.assessing import sample_tasks, sampled
 from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.fold_work import working
 from lesionforge.experiments.graph import Bench, Task, key_of
@@ -28,7 +28,7 @@ STAGE, SETS = "reading", ("real", "synthetic")
 def reading_tasks(fold: Fold) -> Iterator[Task]:
     """Lay the patches out, in the first fold alone."""
     reading = fold.experiment.reading
-    if reading is None or not is_first(fold):
+    if reading is None or not fold.is_first:
         return
     part = fold.making(_generation(fold, reading))
     needs = sample_tasks(part, _generation(fold, reading), _counts(part, reading)[1])
@@ -87,4 +87,4 @@ def _lay_out(part: Fold, bench: Bench, *, reading: Reading) -> None:
         unit=shown.unit,
     )
     patches_file.save(anonymous, bench.folder / SETS[0])
-    patches_file.save(sampled(part, bench, _generation(part, reading), synthetic), bench.folder / SETS[1])
+    patches_file.save(sampled(part, _generation(part, reading), synthetic), bench.folder / SETS[1])
