@@ -38,13 +38,13 @@ from lesionforge.experiments import engine
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.ingredients import Contender, Generation, Regime
-from lesionforge.experiments.perform import using_threads
 from lesionforge.experiments.provenance import Source
-from lesionforge.experiments.running import Running
-from lesionforge.experiments.schedule import Listener
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.generators.state import TrainingPlan
 from lesionforge.progress import SILENT
+from lesionforge.tasks.perform import using_threads
+from lesionforge.tasks.running import Running
+from lesionforge.tasks.schedule import Listener
 
 SOURCE = Source("CT phantom", phantom=True)
 FOLDS = 8

@@ -23,7 +23,6 @@ from lesionforge.data.sources.arrays import load_arrays
 from lesionforge.experiments.engine import run
 from lesionforge.experiments.protocol import check_patients, protocol_named
 from lesionforge.experiments.provenance import Source
-from lesionforge.experiments.running import Running
 from lesionforge.progress import SILENT, TerminalProgress
 from lesionforge.report.assessed import read_assessed
 from lesionforge.report.page import write_report
@@ -31,6 +30,7 @@ from lesionforge.report.paper_tables import paper_tables, shown_rows
 from lesionforge.report.recommendation import recommendation
 from lesionforge.report.run_folder import FinishedRun
 from lesionforge.settings import with_overrides
+from lesionforge.tasks.running import Running
 
 SEED = 0
 

@@ -1,6 +1,5 @@
 """A tiny experiment: everything in it happens, and takes about a second."""
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +15,16 @@ from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.fold_work import RunData
 from lesionforge.experiments.generator_tasks import samples_of, training_tasks
-from lesionforge.experiments.graph import Graph
 from lesionforge.experiments.ingredients import Contender, Generation, Regime
-from lesionforge.experiments.local import Here
 from lesionforge.experiments.provenance import Source
 from lesionforge.experiments.results import Results
-from lesionforge.experiments.running import Running
-from lesionforge.experiments.schedule import Schedule
-from lesionforge.experiments.store import FolderStore
 from lesionforge.generators.methods.dcgan import DCGAN
 from lesionforge.generators.state import TrainingPlan
-
-sys.path.append(str(Path(__file__).parent))  # `recorded_tasks`, here and in the processes that do them
+from lesionforge.tasks.graph import Graph
+from lesionforge.tasks.local import Here
+from lesionforge.tasks.running import Running
+from lesionforge.tasks.schedule import Schedule
+from lesionforge.tasks.store import FolderStore
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,7 @@ from lesionforge.experiments import engine
 from lesionforge.experiments.described import from_json, to_json
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.ingredients import Regime
-from lesionforge.experiments.journal import RunLog
 from lesionforge.experiments.provenance import Source, warnings_about
-from lesionforge.experiments.running import Running
 from lesionforge.generators import checkpoint
 from lesionforge.generators.methods.acgan import ACGAN
 from lesionforge.generators.methods.pix2pix import Pix2Pix
@@ -28,6 +26,8 @@ from lesionforge.generators.methods.progressive_wgan import ProgressiveWGAN
 from lesionforge.report.page import write_report
 from lesionforge.storage import read_json
 from lesionforge.synthesis.sample import sample
+from lesionforge.tasks.journal import RunLog
+from lesionforge.tasks.running import Running
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

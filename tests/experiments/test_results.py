@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 
 from lesionforge.errors import StorageError
-from lesionforge.experiments.graph import Graph, Task
 from lesionforge.experiments.results import Results, write_table
-from lesionforge.experiments.store import FolderStore
+from lesionforge.tasks.graph import Graph, Task
+from lesionforge.tasks.store import FolderStore
 
 
 @pytest.fixture

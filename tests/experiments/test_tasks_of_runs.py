@@ -12,16 +12,17 @@ import pytest
 
 from lesionforge.errors import LesionForgeError, StorageError
 from lesionforge.evaluation.tables import read_table
-from lesionforge.experiments import classifier_tasks, code_version, engine, generator_tasks, graph, store
+from lesionforge.experiments import classifier_tasks, engine, generator_tasks
 from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.ingredients import Choice, Contender, Regime
-from lesionforge.experiments.journal import RunLog
 from lesionforge.experiments.provenance import Source
-from lesionforge.experiments.running import Running
-from lesionforge.experiments.schedule import TasksFailedError
 from lesionforge.progress import Progress
 from lesionforge.report.page import write_report
 from lesionforge.storage import read_json
+from lesionforge.tasks import code_version, graph, store
+from lesionforge.tasks.journal import RunLog
+from lesionforge.tasks.running import Running
+from lesionforge.tasks.schedule import TasksFailedError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,7 +14,6 @@ from lesionforge.evaluation.tables import read_table, regimes_from_table
 from lesionforge.experiments import engine
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
-from lesionforge.experiments.graph import Resources
 from lesionforge.experiments.ingredients import Choice, Line, Regime
 from lesionforge.experiments.parts import (
     CHOSEN_CLASSIC,
@@ -29,10 +28,11 @@ from lesionforge.experiments.parts import (
 )
 from lesionforge.experiments.provenance import Source
 from lesionforge.experiments.results import Results
-from lesionforge.experiments.store import FolderStore
 from lesionforge.experiments.unfold import unfold
 from lesionforge.generators import checkpoint
 from lesionforge.report.page import write_report
+from lesionforge.tasks.graph import Resources
+from lesionforge.tasks.store import FolderStore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PARTS = over_classic((4, 8)) + only_synthetic(6) + over_patients((0.5,)) + over_synthetic((3,))

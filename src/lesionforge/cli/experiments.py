@@ -36,7 +36,7 @@ def demo(
     from lesionforge.data.phantom import phantom_patches
     from lesionforge.experiments.protocols import usefulness
     from lesionforge.experiments.provenance import Source
-    from lesionforge.experiments.running import Running
+    from lesionforge.tasks.running import Running
 
     INVOCATION.progress.say(f"computing a CT phantom of {patients} patients")
     patches = phantom_patches("lung", patients=patients, seed=seed, difficulty=DEMO_DIFFICULTY)
@@ -89,7 +89,7 @@ def experiment(
     )
     from lesionforge.experiments.provenance import Source
     from lesionforge.experiments.repeating import Described
-    from lesionforge.experiments.running import Running
+    from lesionforge.tasks.running import Running
 
     labels, given = labels_asked(label), None if data is None else patches_file.load(data)
     if protocol.endswith(".json"):
@@ -147,7 +147,7 @@ def classify(
     from lesionforge.experiments.experiment import Experiment
     from lesionforge.experiments.ingredients import Contender, Regime
     from lesionforge.experiments.provenance import Source
-    from lesionforge.experiments.running import Running
+    from lesionforge.tasks.running import Running
 
     kind: Any = registry.class_named(methods, method, Classifier)
     fresh = kind(window=window, calibration="temperature_and_bias")

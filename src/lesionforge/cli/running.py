@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lesionforge.data.patches import Patches
     from lesionforge.experiments.experiment import Experiment
     from lesionforge.experiments.provenance import Source
-    from lesionforge.experiments.running import Running
+    from lesionforge.tasks.running import Running
 
 Workers = Annotated[int, typer.Option(min=0, help="Tasks at a time; 0: as many as GPUs or cores allow.")]
 CpusPerTask = Annotated[int, typer.Option(min=1, help="Threads of each task; other numbers, other last digits.")]
@@ -39,9 +39,9 @@ def run_and_report(
     ``trackers``: whether to write for TensorBoard, and MLflow's address.
     """
     from lesionforge.experiments.engine import run
-    from lesionforge.experiments.schedule import TasksFailedError
     from lesionforge.experiments.trackers import tracking
     from lesionforge.report.page import write_report
+    from lesionforge.tasks.schedule import TasksFailedError
 
     tensorboard, mlflow = trackers
     with tracking(out, tensorboard=tensorboard, mlflow=mlflow, progress=INVOCATION.progress) as listeners:

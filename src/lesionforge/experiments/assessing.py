@@ -22,10 +22,10 @@ from lesionforge.evaluation.assessments.sides import Sides
 from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.fold_work import working
 from lesionforge.experiments.generator_tasks import sampling_task
-from lesionforge.experiments.graph import Bench, Cost, Task, key_of
 from lesionforge.experiments.ingredients import Generation
-from lesionforge.experiments.store import linked_copy
 from lesionforge.storage import new_folder, safe_name, write_json
+from lesionforge.tasks.graph import Bench, Cost, Task, key_of
+from lesionforge.tasks.store import linked_copy
 
 STAGE, ASSESSMENT, QUESTION = "assessments", "assessment", "question.json"
 ASSESS: Mapping[str, Callable[..., Assessment]] = {

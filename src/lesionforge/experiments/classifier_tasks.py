@@ -16,10 +16,10 @@ from lesionforge.experiments.fold import CHOSEN, PREDICTIONS, UNCALIBRATED, VALI
 from lesionforge.experiments.fold_patches import CHECKPOINT
 from lesionforge.experiments.fold_work import working
 from lesionforge.experiments.generator_tasks import CURVES, classic_facts, samples_of, training_task
-from lesionforge.experiments.graph import Bench, Cost, Task, key_of
 from lesionforge.experiments.ingredients import Choice, Contender, Regime
 from lesionforge.experiments.results import write_table
 from lesionforge.storage import digest, safe_name, write_json
+from lesionforge.tasks.graph import Bench, Cost, Task, key_of
 
 STRANGENESS = "strangeness.csv"
 CHOICES = "choices.csv"

@@ -17,13 +17,13 @@ from lesionforge.data.patches import Patches
 from lesionforge.experiments.engine import planned
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
-from lesionforge.experiments.forecast import Seconds, seconds_of
 from lesionforge.experiments.ingredients import Contender, Generation
-from lesionforge.experiments.perform import using_threads
-from lesionforge.experiments.running import Running
 from lesionforge.generators.state import TrainingState
 from lesionforge.networks import choose_device, seeded
 from lesionforge.progress import clock
+from lesionforge.tasks.forecast import Seconds, seconds_of
+from lesionforge.tasks.perform import using_threads
+from lesionforge.tasks.running import Running
 
 MEASURED_S = 1.0
 BATCHES = 4  # that a classifier is tried on

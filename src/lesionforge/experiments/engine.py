@@ -31,28 +31,28 @@ from lesionforge.data.splits import repeated_kfold
 from lesionforge.errors import StorageError
 from lesionforge.experiments import preconditions
 from lesionforge.experiments.assessing import deliver
-from lesionforge.experiments.board import board_on
-from lesionforge.experiments.code_version import code_version
 from lesionforge.experiments.described import to_json
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.fold_patches import CHECKPOINT
 from lesionforge.experiments.fold_work import RunData
-from lesionforge.experiments.forecast import Forecast
-from lesionforge.experiments.graph import Graph
-from lesionforge.experiments.journal import LOGS, RunLog, TaskLogs
 from lesionforge.experiments.provenance import Source, describe_data, software, summary, warnings_about
 from lesionforge.experiments.published_scale import differences
 from lesionforge.experiments.reading import deliver_reading
 from lesionforge.experiments.results import Results
 from lesionforge.experiments.run_tables import RunTables
-from lesionforge.experiments.running import Running
-from lesionforge.experiments.schedule import Listener, Outcome, Schedule, TasksFailedError
-from lesionforge.experiments.store import Store, linked_copy
 from lesionforge.experiments.unfold import unfold
 from lesionforge.networks import choose_device
 from lesionforge.progress import SILENT, Progress
 from lesionforge.storage import new_folder, read_json, safe_name, storage_errors, write_json
+from lesionforge.tasks.board import board_on
+from lesionforge.tasks.code_version import code_version
+from lesionforge.tasks.forecast import Forecast
+from lesionforge.tasks.graph import Graph
+from lesionforge.tasks.journal import LOGS, RunLog, TaskLogs
+from lesionforge.tasks.running import Running
+from lesionforge.tasks.schedule import Listener, Outcome, Schedule, TasksFailedError
+from lesionforge.tasks.store import Store, linked_copy
 
 CONFIG = "config.json"
 TASKS = "tasks.json"

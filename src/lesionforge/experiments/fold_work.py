@@ -14,7 +14,7 @@ from lesionforge.data.patches import Patches
 from lesionforge.data.splits import Split
 from lesionforge.experiments.experiment import Experiment
 from lesionforge.experiments.fold import Fold
-from lesionforge.experiments.graph import Bench
+from lesionforge.tasks.graph import Bench
 
 Action = Callable[[Fold, Bench], None]
 

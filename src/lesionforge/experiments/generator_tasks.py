@@ -13,11 +13,11 @@ from lesionforge.experiments.described import method_to_json
 from lesionforge.experiments.fold import SAMPLES, Fold
 from lesionforge.experiments.fold_patches import CHECKPOINT
 from lesionforge.experiments.fold_work import working
-from lesionforge.experiments.graph import Bench, Cost, Task, key_of
 from lesionforge.experiments.ingredients import Generation, Regime
 from lesionforge.experiments.results import write_table
-from lesionforge.experiments.store import linked_copy
 from lesionforge.generators.training_folder import read_curves
+from lesionforge.tasks.graph import Bench, Cost, Task, key_of
+from lesionforge.tasks.store import linked_copy
 
 CURVES = "training.csv"
 

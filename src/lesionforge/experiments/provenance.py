@@ -9,8 +9,8 @@ from typing import Any
 import sklearn.metrics
 
 from lesionforge.data.patches import Patches
-from lesionforge.experiments.code_version import code_version
 from lesionforge.experiments.fold import Fold
+from lesionforge.tasks.code_version import code_version
 
 SOFTWARE = ("lesionforge", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 FEW_PATIENTS = 30  # of the rarest class: below, an interval is wide and a fold's test part a handful

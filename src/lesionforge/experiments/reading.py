@@ -16,11 +16,11 @@ from lesionforge.data.patches import Patches
 from lesionforge.experiments.assessing import sample_tasks, sampled
 from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.fold_work import working
-from lesionforge.experiments.graph import Bench, Task, key_of
 from lesionforge.experiments.ingredients import Generation, Reading
-from lesionforge.experiments.store import linked_copy
 from lesionforge.settings import to_json
 from lesionforge.storage import new_folder
+from lesionforge.tasks.graph import Bench, Task, key_of
+from lesionforge.tasks.store import linked_copy
 
 STAGE, SETS = "reading", ("real", "synthetic")
 

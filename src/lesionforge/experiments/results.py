@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from lesionforge.evaluation.tables import read_table
-from lesionforge.experiments.graph import Graph, Task
-from lesionforge.experiments.store import TASK, Store
 from lesionforge.storage import read_json, write_text
+from lesionforge.tasks.graph import Graph, Task
+from lesionforge.tasks.store import TASK, Store
 
 
 class Results(Mapping[str, Path]):

@@ -15,10 +15,10 @@ from typing import Any
 from lesionforge.errors import LesionForgeError
 from lesionforge.evaluation.tables import read_table
 from lesionforge.experiments.generator_tasks import CURVES
-from lesionforge.experiments.graph import Task
-from lesionforge.experiments.schedule import Listener
 from lesionforge.extras import check_extra
 from lesionforge.progress import SILENT, Progress
+from lesionforge.tasks.graph import Task
+from lesionforge.tasks.schedule import Listener
 
 STEPS = ("images_seen", "images_shown")
 AT_ONCE = 1_000  # numbers that MLflow takes in one message

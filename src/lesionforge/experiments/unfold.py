@@ -7,8 +7,8 @@ from lesionforge.experiments.assessing import assessing_tasks
 from lesionforge.experiments.classifier_tasks import choosing_tasks, embedding_tasks, fitting_tasks, tuning_tasks
 from lesionforge.experiments.fold import Fold
 from lesionforge.experiments.generator_tasks import sampling_tasks, training_tasks
-from lesionforge.experiments.graph import Graph, Resources, Task
 from lesionforge.experiments.reading import reading_tasks
+from lesionforge.tasks.graph import Graph, Resources, Task
 
 KINDS: tuple[Callable[[Fold], Iterable[Task]], ...] = (
     training_tasks,

@@ -13,8 +13,8 @@ from lesionforge.experiments import protocols
 from lesionforge.experiments.engine import run
 from lesionforge.experiments.protocol import check_patients, protocol_named
 from lesionforge.experiments.provenance import Source
-from lesionforge.experiments.running import Running
 from lesionforge.report.page import write_report
+from lesionforge.tasks.running import Running
 
 
 @pytest.fixture(scope="module", params=registry.names(protocols))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.experiments.running import Running
+from lesionforge.tasks.running import Running
 
 
 def test_gpus_cores_and_memory_are_shared_out(monkeypatch):
@@ -14,7 +14,7 @@ def test_gpus_cores_and_memory_are_shared_out(monkeypatch):
     with pytest.raises(LesionForgeError, match="2 GPUs here, but 3"):
         Running(gpus=3)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr("lesionforge.experiments.running.cores", lambda: 8)
+    monkeypatch.setattr("lesionforge.tasks.running.cores", lambda: 8)
     assert Running(0, cpus_per_task=2).at_once == 4
     assert Running(0, cpus_per_task=99).at_once == 1
     assert Running(3).resources.gpus == 0

@@ -13,16 +13,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.experiments.code_version import code_version
-from lesionforge.experiments.graph import Task
-from lesionforge.experiments.local import LOOK_EVERY_S, TOLD_EVERY_S
-from lesionforge.experiments.perform import Failure, Job
-from lesionforge.experiments.schedule import Heed, Over
-from lesionforge.experiments.shared_store import SharedStore
-from lesionforge.experiments.store import FolderStore
 from lesionforge.extras import check_extra
 from lesionforge.progress import SentProgress
 from lesionforge.storage import digest
+from lesionforge.tasks.code_version import code_version
+from lesionforge.tasks.graph import Task
+from lesionforge.tasks.local import LOOK_EVERY_S, TOLD_EVERY_S
+from lesionforge.tasks.perform import Failure, Job
+from lesionforge.tasks.schedule import Heed, Over
+from lesionforge.tasks.shared_store import SharedStore
+from lesionforge.tasks.store import FolderStore
 
 LOCAL = "local"
 AUTO = "auto"  # the cluster that this machine is of: Ray knows at once

@@ -10,10 +10,10 @@ import fsspec
 import pytest
 
 from lesionforge.errors import StorageError
-from lesionforge.experiments.shared_store import SharedStore, open_store
-from lesionforge.experiments.store import FolderStore
 from lesionforge.progress import Progress
 from lesionforge.storage import read_json, write_json
+from lesionforge.tasks.shared_store import SharedStore, open_store
+from lesionforge.tasks.store import FolderStore
 
 KINDS = ("folder", "file", "memory")
 

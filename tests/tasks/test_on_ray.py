@@ -2,25 +2,19 @@
 
 import importlib.util
 import os
-import socket
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from recorded_tasks import fail, go_on, joining, task
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.experiments import engine
-from lesionforge.experiments.graph import Graph
-from lesionforge.experiments.ingredients import Regime
-from lesionforge.experiments.on_ray import ANSWERS_WITHIN_S, OnRay
-from lesionforge.experiments.provenance import Source
-from lesionforge.experiments.running import Running
-from lesionforge.experiments.schedule import Listener, Schedule
-from lesionforge.experiments.shared_store import open_store
-from lesionforge.experiments.store import FolderStore
 from lesionforge.progress import Ended, Said
+from lesionforge.tasks.graph import Graph
+from lesionforge.tasks.on_ray import OnRay
+from lesionforge.tasks.running import Running
+from lesionforge.tasks.schedule import Listener, Schedule
+from lesionforge.tasks.shared_store import open_store
+from lesionforge.tasks.store import FolderStore
 
 installed = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not installed, reason="the extra cluster (Ray) is not installed")
@@ -89,32 +83,6 @@ def test_a_machine_that_is_lost_costs_time_and_nothing_else(tmp_path):
     assert not outcome.failed
     assert outcome.done == {"slow", "after"}
     assert (store.fetch("key-of-after") / "made").read_text() == "keptafter"
-
-
-@needs_ray
-@pytest.mark.full_length
-def test_an_experiment_has_the_same_tables_on_ray_as_here(tiny, cohort, tmp_path):
-    tables = {}
-    for name, how in (("here", Running()), ("ray", Running(2, ray="local"))):
-        out = engine.run(tiny, cohort, tmp_path / name, source=Source("cohort"), how=how)
-        tables[name] = {file.name: file.read_bytes() for file in (out / "tables").iterdir()}
-    assert tables["here"] == tables["ray"]
-
-
-@needs_ray
-@pytest.mark.parametrize(
-    ("address", "why"), [("somewhere", "must be HOST:PORT"), ("127.0.0.1:{port}", "no Ray cluster answers")]
-)
-def test_a_cluster_that_is_not_there_is_told_within_seconds(tiny, cohort, tmp_path, address, why):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and does not listen
-        how = Running(ray=address.format(port=taken.getsockname()[1]), store=str(tmp_path / "store"))
-        start = time.monotonic()
-        raw = replace(tiny, regimes=(Regime("raw"),), generators=())
-        with pytest.raises(LesionForgeError, match=why):
-            engine.run(raw, cohort, tmp_path / "out", source=Source("cohort"), how=how)
-    assert time.monotonic() - start < 6 * ANSWERS_WITHIN_S
-    assert not (tmp_path / "out").exists()
 
 
 def test_without_ray_the_way_out_is_told(monkeypatch):

@@ -17,10 +17,10 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Self
 
-from lesionforge.experiments.graph import Resources, Task
-from lesionforge.experiments.perform import Failure, Job
-from lesionforge.experiments.schedule import Heed, Over
 from lesionforge.progress import SentProgress
+from lesionforge.tasks.graph import Resources, Task
+from lesionforge.tasks.perform import Failure, Job
+from lesionforge.tasks.schedule import Heed, Over
 from lesionforge.workers import leave_with
 
 TOLD_EVERY_S = 0.25

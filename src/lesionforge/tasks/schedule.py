@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from lesionforge.errors import LesionForgeError, StorageError
-from lesionforge.experiments.graph import Graph, Task
-from lesionforge.experiments.perform import Failure, Job
-from lesionforge.experiments.store import Store
 from lesionforge.progress import Message
+from lesionforge.tasks.graph import Graph, Task
+from lesionforge.tasks.perform import Failure, Job
+from lesionforge.tasks.store import Store
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesionforge.experiments.graph import Cost, Graph, Task
-from lesionforge.experiments.perform import Failure
-from lesionforge.experiments.schedule import Listener
 from lesionforge.progress import Advanced, Began, Message, Rate, clock
+from lesionforge.tasks.graph import Cost, Graph, Task
+from lesionforge.tasks.perform import Failure
+from lesionforge.tasks.schedule import Listener
 
 Seconds = dict[str, float]  # seconds that an image of a kind takes
 

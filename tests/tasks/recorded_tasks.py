@@ -10,8 +10,8 @@ from functools import partial
 import torch
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.experiments.graph import Bench, Task
 from lesionforge.storage import storage_errors
+from lesionforge.tasks.graph import Bench, Task
 
 
 def task(name: str, *needs: str, call: Callable[[Bench], None], key: str = "") -> Task:

@@ -19,9 +19,9 @@ from uuid import uuid4
 from fsspec.core import url_to_fs
 
 from lesionforge.errors import LesionForgeError, StorageError
-from lesionforge.experiments.store import FORMAT, STORE, TASK, VERSION, FolderStore, Make, Store
 from lesionforge.progress import SILENT, Progress
 from lesionforge.storage import describe_file, digest, new_folder, read_json, write_json
+from lesionforge.tasks.store import FORMAT, STORE, TASK, VERSION, FolderStore, Make, Store
 
 
 @dataclass(frozen=True)

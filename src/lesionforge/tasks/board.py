@@ -13,11 +13,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from lesionforge.experiments.forecast import Forecast
-from lesionforge.experiments.graph import Graph, Task
-from lesionforge.experiments.perform import Failure
-from lesionforge.experiments.schedule import Listener
 from lesionforge.progress import Advance, Advanced, Began, Ended, Message, Progress, Rate, Said, TerminalProgress, clock
+from lesionforge.tasks.forecast import Forecast
+from lesionforge.tasks.graph import Graph, Task
+from lesionforge.tasks.perform import Failure
+from lesionforge.tasks.schedule import Listener
 
 DRAWN_A_SECOND = 4
 

@@ -9,14 +9,14 @@ from recorded_tasks import fail
 from rich.console import Console
 
 from lesionforge import progress
-from lesionforge.experiments import forecast as forecasting
-from lesionforge.experiments import journal
-from lesionforge.experiments.board import LiveBoard, PlainBoard, board_on
-from lesionforge.experiments.forecast import Forecast
-from lesionforge.experiments.graph import Cost, Graph, Task
-from lesionforge.experiments.journal import RunLog, TaskLogs
-from lesionforge.experiments.perform import Failure
 from lesionforge.progress import SILENT, Advanced, Began, Ended, Said, TerminalProgress
+from lesionforge.tasks import forecast as forecasting
+from lesionforge.tasks import journal
+from lesionforge.tasks.board import LiveBoard, PlainBoard, board_on
+from lesionforge.tasks.forecast import Forecast
+from lesionforge.tasks.graph import Cost, Graph, Task
+from lesionforge.tasks.journal import RunLog, TaskLogs
+from lesionforge.tasks.perform import Failure
 
 
 class Clock:

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.experiments.graph import Resources
-from lesionforge.experiments.local import Here, Processes
-from lesionforge.experiments.on_ray import OnRay, check_cluster
-from lesionforge.experiments.schedule import Executor
-from lesionforge.experiments.shared_store import SharedStore, open_store
-from lesionforge.experiments.store import FolderStore, Store
+from lesionforge.tasks.graph import Resources
+from lesionforge.tasks.local import Here, Processes
+from lesionforge.tasks.on_ray import OnRay, check_cluster
+from lesionforge.tasks.schedule import Executor
+from lesionforge.tasks.shared_store import SharedStore, open_store
+from lesionforge.tasks.store import FolderStore, Store
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import torch
 from recorded_tasks import be_killed, fail, fail_with_a_name, find_the_disk_full, joining, task, wait
 
 from lesionforge.errors import StorageError
-from lesionforge.experiments.graph import Graph, Resources, Task
-from lesionforge.experiments.local import Here, Processes
-from lesionforge.experiments.schedule import Listener, Schedule
-from lesionforge.experiments.store import FolderStore
 from lesionforge.progress import Advanced, Began, Ended, Said
+from lesionforge.tasks.graph import Graph, Resources, Task
+from lesionforge.tasks.local import Here, Processes
+from lesionforge.tasks.schedule import Listener, Schedule
+from lesionforge.tasks.store import FolderStore
 
 SHARED = "the data"
 
@@ -171,8 +171,8 @@ def test_no_more_are_begun_than_there_is_room_for():
     assert processes.has_room(Task("vast", "s", "k", fail, resources=Resources(memory_gb=99)))
 
     def with_running(*resources):
-        from lesionforge.experiments.local import _Worker
-        from lesionforge.experiments.perform import Job
+        from lesionforge.tasks.local import _Worker
+        from lesionforge.tasks.perform import Job
 
         jobs = [
             Job(Task("x", "s", "k", fail, resources=each), store=None, gpu=0 if each.gpus else None)

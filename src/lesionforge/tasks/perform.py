@@ -14,9 +14,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from lesionforge.errors import LesionForgeError, StorageError
-from lesionforge.experiments.graph import Bench, Task
-from lesionforge.experiments.store import Store
 from lesionforge.progress import Progress
+from lesionforge.tasks.graph import Bench, Task
+from lesionforge.tasks.store import Store
 
 TOLD_IN_WORDS = (LesionForgeError, MemoryError, OSError, RuntimeError)  # the words of others may quote a table's cell
 

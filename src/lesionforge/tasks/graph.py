@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.experiments.code_version import code_version
 from lesionforge.progress import SILENT, Progress
 from lesionforge.storage import digest
+from lesionforge.tasks.code_version import code_version
 
 KEY_CHARACTERS = 32
 

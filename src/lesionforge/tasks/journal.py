@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lesionforge.experiments.graph import Graph, Task
-from lesionforge.experiments.perform import Failure
-from lesionforge.experiments.schedule import Listener
 from lesionforge.progress import PLAIN_LINE_EVERY_S, Advanced, Began, Ended, Message, Rate, Said
 from lesionforge.storage import storage_errors
+from lesionforge.tasks.graph import Graph, Task
+from lesionforge.tasks.perform import Failure
+from lesionforge.tasks.schedule import Listener
 
 LOG = "log.jsonl"
 LOGS = "logs"

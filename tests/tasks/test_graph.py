@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesionforge.errors import LesionForgeError
-from lesionforge.experiments import code_version as code
-from lesionforge.experiments.graph import Graph, Task, key_of
+from lesionforge.tasks import code_version as code
+from lesionforge.tasks.graph import Graph, Task, key_of
 
 
 def do_nothing(bench):
@@ -56,7 +56,7 @@ def test_a_key_is_of_the_settings_and_of_the_code(monkeypatch):
     assert before == key_of(needs=["a"], seed=1)
     assert len({before, key_of(seed=2, needs=["a"]), key_of(seed=1, needs=["b"])}) == 3
     assert key_of(rates=[{"a": (1, 2.5)}]) == key_of(rates=[{"a": [1.0, 2.5]}]) != key_of(rates=[{"a": (1, 2)}])
-    monkeypatch.setattr("lesionforge.experiments.graph.code_version", lambda: "other code")
+    monkeypatch.setattr("lesionforge.tasks.graph.code_version", lambda: "other code")
     assert key_of(seed=1, needs=["a"]) != before
 
 
