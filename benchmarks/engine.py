@@ -2,8 +2,8 @@
 
     python benchmarks/engine.py [--only speed overhead kills reuse ray] [--turns 3] [--kills 20] [--out engine.json]
 
-All on the phantom, with tasks of a few seconds, so a full run takes about a quarter of an hour on two cores; ratios of
-*speed* mean something on a quiet machine alone.
+All on the phantom, with tasks of a few seconds, so a full run takes about a quarter of an hour on two cores, *speed*
+alone six minutes; its ratios mean something on a quiet machine alone.
 
 speed      An experiment of independent folds with one worker and with two, in turns.
 overhead   The same fits in a plain loop over the folds, without tasks, keys, store or logs, beside one worker; in
@@ -95,10 +95,11 @@ def tables(out: Path) -> dict[str, bytes]:
 
 
 def speed(folder: Path, turns: int) -> dict[str, Any]:
-    experiment, alone, together = independent(24_000), [], []
+    experiment, alone, together = independent(12_000), [], []
     for turn in range(turns):
         alone.append(run(experiment, folder / f"{turn}-1", Running(1)))
         together.append(run(experiment, folder / f"{turn}-2", Running(2)))
+        print(f"turn {turn + 1}: {alone[-1]:.1f} s alone, {together[-1]:.1f} s together", file=sys.stderr, flush=True)
     ratios = [one / two for one, two in zip(alone, together, strict=True)]
     return {
         "one worker, s": statistics.median(alone),

@@ -1,4 +1,7 @@
+import ctypes
 import errno
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -33,6 +36,45 @@ def test_derived_seeds_depend_on_every_part_and_are_the_same_everywhere():
     seeds = {derived_seed(*parts) for parts in ((0, 1), (1, 0), ("01",), (0, 1, ""), (0,), ())}
     assert len(seeds) == 6
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+KEEPING = """
+import resource
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lesionforge.networks import memory_kept
+
+torch.set_num_threads(1)
+network = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.AdaptiveAvgPool2d(1))
+
+
+def pages_asked_for():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    network(torch.zeros(32, 1, 64, 64)).mean().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def resident_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+with memory_kept():
+    steps, kept = [pages_asked_for() for _ in range(12)], resident_mib()
+assert sum(steps[6:]) < 0.1 * steps[0], steps  # else about a third of them in every step
+assert resident_mib() < kept - 50
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="memory is glibc's to keep"
+)
+def test_memory_is_kept_between_steps_and_let_go_after_them():
+    """In a process of its own, whose heap nobody has used before."""
+    done = subprocess.run([sys.executable, "-c", KEEPING], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_seeding_is_undone_after_the_block():

@@ -1,6 +1,8 @@
-"""What every network needs: a device, a seed, a count of its parameters, and files without pickle."""
+"""What every network needs: a device, a seed, memory, a count of its parameters, and files without pickle."""
 
+import ctypes
 import hashlib
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +47,31 @@ def seeded(*parts: object) -> Iterator[None]:
         torch.manual_seed(derived_seed(*parts))
         yield
 
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Inside the block, keep the memory that one step's tensors give back for the next step's; after it, let it go.
+
+    By default glibc returns the top of its heap to the system after each step, and asks for it again, page by page, in
+    the next, which takes a third of the time of a small network's training on a CPU. The most that is taken at a time
+    stays the same. Does nothing where the C library is another one.
+    """
+    adjust = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if adjust is None:
+        yield
+        return
+    adjust(_MMAP_THRESHOLD, _LARGEST_IN_HEAP)
+    adjust(_TRIM_THRESHOLD, _NEVER)
+    try:
+        yield
+    finally:
+        adjust(_TRIM_THRESHOLD, 2 * _LARGEST_IN_HEAP)  # what glibc's own adjusting arrives at
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+_LARGEST_IN_HEAP = 32 << 20  # the most that mallopt takes; what is larger goes back to the system at once
+_NEVER = 2**31 - 1
 
 N = TypeVar("N", bound=nn.Module)
 

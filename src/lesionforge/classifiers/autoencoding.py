@@ -28,7 +28,7 @@ from lesionforge.classifiers.search import TunedRate
 from lesionforge.data.hounsfield import Window
 from lesionforge.data.patches import Patches
 from lesionforge.errors import TrainingDivergedError
-from lesionforge.networks import channels_last, load_state, seeded
+from lesionforge.networks import channels_last, load_state, memory_kept, seeded
 from lesionforge.progress import Progress
 from lesionforge.settings import Count, Share
 
@@ -67,7 +67,7 @@ class AutoencoderClassifier(DescribingClassifier):
         """
         images = _images(train, facts.window)
         rows: list[dict[str, float]] = []
-        with seeded("autoencoder", seed):
+        with seeded("autoencoder", seed), memory_kept():
             layers = self.layers(facts.shape)
             before = nn.Sequential()
             rng = np.random.default_rng(seed)

@@ -23,7 +23,15 @@ from lesionforge.classifiers.contract import Arrays, Classifier, Facts, FittedCl
 from lesionforge.data.hounsfield import Window
 from lesionforge.data.patches import Patches
 from lesionforge.errors import LesionForgeError, TrainingDivergedError
-from lesionforge.networks import channels_last, choose_device, listening, load_state, parameter_count, seeded
+from lesionforge.networks import (
+    channels_last,
+    choose_device,
+    listening,
+    load_state,
+    memory_kept,
+    parameter_count,
+    seeded,
+)
 from lesionforge.progress import Progress
 from lesionforge.settings import Count, CountOrZero
 
@@ -84,7 +92,7 @@ class NetworkClassifier(Classifier):
     def _fit(
         self, facts: Facts, train: Patches, validation: Patches | None, seed: int, progress: Progress
     ) -> "FittedNetwork":
-        with seeded("classifier", seed):
+        with seeded("classifier", seed), memory_kept():
             network = channels_last(self.build(facts.shape, len(facts.classes)))
             self.before_fitting(network)
             inputs, targets = tensor_of(train, facts.window), torch.from_numpy(facts.codes(train))

@@ -23,7 +23,7 @@ from lesionforge.generators.real_batch import check_shown
 from lesionforge.generators.state import TrainingPlan, TrainingState
 from lesionforge.generators.training_folder import TrainingFolder
 from lesionforge.generators.watch import Watch
-from lesionforge.networks import choose_device, seeded
+from lesionforge.networks import choose_device, memory_kept, seeded
 from lesionforge.progress import SILENT, Advance, Progress
 
 
@@ -69,7 +69,7 @@ def train(
     total = plan.images or method.epochs * len(patches)
     method.check_length(patches.shape, total)
     description = " ".join(["training", registry.name_of(method), *patches.classes])
-    with joined(chosen) as team, seeded():
+    with joined(chosen) as team, seeded(), memory_kept():
         progress = progress if team.is_first else SILENT
         state = TrainingState(method, patches, window=window, plan=plan, device=chosen, team=team)
         watch = None if validation is None else Watch(state, validation)
