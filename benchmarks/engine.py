@@ -85,8 +85,8 @@ def whole() -> Experiment:
 
 def run(experiment: Experiment, out: Path, how: Running = Running()) -> float:
     """Run it; return the seconds that took."""
-    start = time.perf_counter()
-    engine.run(experiment, patches(), out, source=SOURCE, how=how)
+    data, start = patches(), time.perf_counter()
+    engine.run(experiment, data, out, source=SOURCE, how=how)
     return time.perf_counter() - start
 
 

@@ -45,6 +45,10 @@ def be_killed(_: Bench) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def end_itself(_: Bench) -> None:
+    os._exit(3)
+
+
 def find_the_disk_full(bench: Bench) -> None:
     with storage_errors(bench.folder):
         raise OSError(errno.ENOSPC, "No space left on device")

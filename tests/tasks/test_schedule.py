@@ -1,10 +1,13 @@
 """A graph is done the same way wherever its tasks are done: here, and in other processes."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from recorded_tasks import be_killed, fail, fail_with_a_name, find_the_disk_full, joining, task, wait
+from recorded_tasks import be_killed, end_itself, fail, fail_with_a_name, find_the_disk_full, joining, task, wait
 
 from lesionforge.errors import StorageError
 from lesionforge.progress import Advanced, Began, Ended, Said
@@ -149,6 +152,48 @@ def test_a_process_that_the_system_ends_costs_its_task_alone(store):
     assert "memory runs out" in outcome.failed["a"].message
     assert outcome.skipped == {"b": "a"}
     assert outcome.done == {"0", "1", "2"}
+
+
+def test_a_process_that_ends_itself_says_so(store):
+    outcome = do([task("a", call=end_itself), joining("b")], store, lambda: Processes(1, SHARED))
+    assert "ended itself with status 3" in outcome.failed["a"].message
+    assert outcome.done == {"b"}
+
+
+def test_what_other_processes_cannot_import_is_told(store, monkeypatch):
+    """As of a class that was written in a notebook."""
+
+    def here_alone(bench):
+        pass
+
+    here_alone.__qualname__ = "here_alone"
+    monkeypatch.setattr(sys.modules[__name__], "here_alone", here_alone, raising=False)
+    outcome = do([task("a", call=here_alone), joining("b")], store, lambda: Processes(1, SHARED))
+    assert "a file that can be imported" in outcome.failed["a"].message
+    assert outcome.done == {"b"}
+
+
+UNGUARDED = """
+from pathlib import Path
+from recorded_tasks import joining
+from lesionforge.tasks.graph import Graph
+from lesionforge.tasks.local import Processes
+from lesionforge.tasks.schedule import Schedule
+from lesionforge.tasks.store import FolderStore
+
+with Processes(2, "the data") as processes:
+    print(Schedule(Graph([joining("a")]), FolderStore.opened(Path("store")), processes).run().failed["a"].message)
+"""
+
+
+def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    ran = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=here, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert 'must call it under `if __name__ == "__main__":`' in ran.stdout
 
 
 def test_an_error_here_ends_the_processes(store):

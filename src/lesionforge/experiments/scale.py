@@ -35,10 +35,13 @@ class Scale:
         """Return what holds at this scale."""
         return {"smoke": smoke, "desk": desk, "paper": paper}[self.name]
 
-    def generation(self, name: str, *, patches: int = 0, share: float = 1.0) -> Generation:
-        """Return a generator at this scale, called by its method's name; ``share`` of the scale's images are shown."""
+    def generation(self, name: str, *, patches: int = 0, share: float = 1.0, thinner: int = 1) -> Generation:
+        """Return a generator at this scale, called by its method's name.
+
+        ``share`` of the scale's images are shown, and its networks are so many times ``thinner`` than others' here.
+        """
         published = registry.class_named(methods, name, GenerativeMethod)()  # type: ignore[type-abstract]
-        method = self.method(published, share=share)
+        method = self.method(published, share=share, thinner=thinner)
         if self.name == "paper":
             return Generation(name, method, patches=patches)
         images = round(share * self.generator_images)
@@ -47,11 +50,11 @@ class Scale:
         )
         return Generation(name, method, plan, patches)
 
-    def method(self, method: G, *, share: float = 1.0) -> G:
+    def method(self, method: G, *, share: float = 1.0, thinner: int = 1) -> G:
         """Return a generative method at this scale."""
         if self.name == "paper":
             return method
-        return narrowed(method, self.narrowing, phase_images=round(share * self.phase_images))
+        return narrowed(method, thinner * self.narrowing, phase_images=round(share * self.phase_images))
 
     def contender(self, name: str, method: Classifier, *, share: float = 1.0) -> Contender:
         """Return a classifier at this scale; ``share`` of the scale's images are shown at most."""

@@ -63,6 +63,21 @@ class _Worker:
     job: Job | None = None
     is_ready: bool = False  # it has told that it listens: what is sent sooner would be waited for here
 
+    def why_gone(self) -> str:
+        """Why the process ended before its task did, and what helps."""
+        self.process.join()
+        if not self.is_ready:
+            return (
+                "its process could not begin: a script that starts a run with several workers is read by each of them "
+                'again, and must call it under `if __name__ == "__main__":`, or do with one worker'
+            )
+        if (self.process.exitcode or 0) >= 0:
+            return f"its process ended itself with status {self.process.exitcode}: what it told is on the screen"
+        return (
+            "its process was ended from outside, as systems do when memory runs out: choose fewer workers or smaller "
+            "patches"
+        )
+
 
 class Processes:
     """Does tasks in up to ``count`` processes; they begin when they are needed, and end with the block.
@@ -123,13 +138,7 @@ class Processes:
                 event = worker.pipe.recv()
             except (EOFError, OSError):
                 self._workers.remove(worker)
-                worker.process.join()
-                event = Over(
-                    Failure(
-                        "its process was ended from outside, as systems do when memory runs out: choose fewer workers "
-                        "or smaller patches"
-                    )
-                )
+                event = Over(Failure(worker.why_gone()))
             if event is None:
                 worker.is_ready = True
                 self._send(worker, self._shared, job)
@@ -187,7 +196,19 @@ def _serve(pipe: Connection, parent: int) -> None:
     progress = SentProgress(pipe.send, every_s=TOLD_EVERY_S)
     with suppress(EOFError, OSError):
         pipe.send(None)
-        shared = pipe.recv()
+        shared = _received(pipe)
         while True:
-            job: Job = pipe.recv()
-            pipe.send(Over(job.attempt(shared, progress)))
+            job = _received(pipe)
+            unknown = next((each for each in (shared, job) if isinstance(each, Failure)), None)
+            pipe.send(Over(unknown or job.attempt(shared, progress)))
+
+
+def _received(pipe: Connection) -> Any:
+    """What comes through ``pipe``; a Failure if it is of a class that is not to be found from here."""
+    try:
+        return pipe.recv()
+    except (AttributeError, ImportError) as error:
+        return Failure(
+            f"its process does not find what the task is made of ({error}): put a method of your own into a file that "
+            "can be imported, or do with one worker"
+        )

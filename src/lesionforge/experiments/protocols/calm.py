@@ -76,7 +76,7 @@ def describe(scale: Scale, asked: Asked) -> Experiment:
         protocol="calm",
         title="Nodule or none: CALM on an autoencoder's features",
         classifiers=tuple(scale.contender(name, method, share=1 / 3) for name, method in contenders.items()),
-        generators=(scale.generation("wgan_gp", patches=scale.pick(smoke=60, desk=1_200, paper=SHIFTED), share=0.5),),
+        generators=(scale.generation("wgan_gp", patches=scale.pick(smoke=60, desk=1_200, paper=SHIFTED)),),
         recipe="calm",
         published=PUBLISHED,
         assessed=scale.pick(smoke=24, desk=256, paper=1_000),

@@ -17,7 +17,7 @@ from lesionforge.classifiers.methods.densenet_2d import DenseNet2D
 from lesionforge.classifiers.methods.small_cnn import SmallCNN
 from lesionforge.classifiers.methods.transfer import Transfer
 from lesionforge.experiments.experiment import Experiment
-from lesionforge.experiments.ingredients import Published, Reading, Regime
+from lesionforge.experiments.ingredients import Generation, Published, Reading, Regime
 from lesionforge.experiments.parts import CLASSIC, RAW, Part, each_under, ladder, published, under
 from lesionforge.experiments.protocol import Asked, Protocol
 from lesionforge.experiments.scale import Scale
@@ -90,13 +90,13 @@ def describe(scale: Scale, asked: Asked) -> Experiment:
         protocol="wang2020",
         title="Lung adenocarcinoma: what three GANs add to common augmentation",
         classifiers=tuple(contenders),
-        generators=tuple(scale.generation(name, patches=patches, share=0.2) for name in gans),
+        generators=tuple(_generation(scale, name, patches) for name in gans),
         recipe="wang_2020",
         published=PUBLISHED,
         reading=Reading("progressive_wgan", real=100, synthetic=100),
         assessed=scale.pick(smoke=36, desk=256, paper=1_000),
         embedded=scale.pick(smoke=24, desk=200, paper=200),
-        size=scale.pick(smoke=32, desk=64, paper=64),
+        size=scale.pick(smoke=32, desk=32, paper=64),
         window=asked.window,
         folds=scale.pick(smoke=2, desk=3, paper=3),
         repeats=scale.pick(smoke=1, desk=1, paper=50),
@@ -105,6 +105,12 @@ def describe(scale: Scale, asked: Asked) -> Experiment:
         metric="accuracy",
         **part.settings,
     )
+
+
+def _generation(scale: Scale, name: str, patches: int) -> Generation:
+    """Of what each has to be shown, until its samples are no longer clouds, and of how wide it must be for that."""
+    shares = {"wgan_gp": 1.0, "progressive_wgan": 0.5, "pix2pix": 0.2}
+    return scale.generation(name, patches=patches, share=shares[name], thinner=2 if name == "progressive_wgan" else 1)
 
 
 PROTOCOL = Protocol(
