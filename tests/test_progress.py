@@ -54,6 +54,15 @@ def test_work_that_was_taken_up_again_has_the_rate_of_this_time(capsys, clock):
     assert "9,200/10,000 images, 10 images/s, 1:20 left" in capsys.readouterr().err
 
 
+def test_the_rate_is_that_of_late(capsys, clock):
+    """A growing network's last images take ten times as long as its first."""
+    with TerminalProgress().work("training", 10_000, unit="images") as advance:
+        for images in [100] * 80 + [10] * 70:
+            clock.now += 1
+            advance(images)
+    assert "8,700/10,000 images, 10 images/s, 2:10 left" in capsys.readouterr().err
+
+
 def test_the_last_batch_may_reach_over_the_end(capsys, clock):
     with TerminalProgress().work("training", 100, unit="images") as advance:
         clock.now += 100

@@ -6,6 +6,7 @@ reach this process and are shown here.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 PLAIN_LINE_EVERY_S = 10.0
+OF_LATE_S = 60.0
 
 Advance = Callable[..., None]
 
@@ -165,11 +167,12 @@ def _in_another_process(name: str) -> TerminalProgress:
 
 
 class Rate:
-    """How fast work goes, counted from where this process took it up."""
+    """How fast work goes of late: a network that grows takes longer for each image the larger it is."""
 
     def __init__(self, total: int, done: int) -> None:
         self.total, self.done, self._start_done = total, done, done
         self._start = time.monotonic()
+        self._past = deque([(self._start, done)])  # when so much had been done; the first is `OF_LATE_S` old
 
     @property
     def elapsed(self) -> float:
@@ -184,7 +187,8 @@ class Rate:
     @property
     def per_s(self) -> float:
         """Units a second."""
-        return (self.done - self._start_done) / max(self.elapsed, 1e-9)
+        then, done = self._past[0]
+        return (self.done - done) / max(time.monotonic() - then, 1e-9)
 
     @property
     def left_s(self) -> float:
@@ -194,6 +198,11 @@ class Rate:
     def add(self, amount: int) -> None:
         """Count what was done."""
         self.done += amount
+        now = time.monotonic()
+        if now > self._past[-1][0] + OF_LATE_S / 100:
+            self._past.append((now, self.done))
+        while len(self._past) > 1 and self._past[1][0] <= now - OF_LATE_S:
+            self._past.popleft()
 
     def text(self, unit: str, figures: Mapping[str, float] = MappingProxyType({})) -> str:
         """Say how far it is, how fast it goes and how long it will take, then the figures."""
