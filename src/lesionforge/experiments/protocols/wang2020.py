@@ -108,9 +108,11 @@ def describe(scale: Scale, asked: Asked) -> Experiment:
 
 
 def _generation(scale: Scale, name: str, patches: int) -> Generation:
-    """Of what each has to be shown, until its samples are no longer clouds, and of how wide it must be for that."""
-    shares = {"wgan_gp": 1.0, "progressive_wgan": 0.5, "pix2pix": 0.2}
-    return scale.generation(name, patches=patches, share=shares[name], thinner=2 if name == "progressive_wgan" else 1)
+    """Return one that is shown as much as it needs for samples that are no clouds."""
+    if name == "progressive_wgan":
+        width = scale.pick(smoke=16, desk=64, paper=512)
+        return scale.generation(name, patches=patches, share=0.5, width=width)
+    return scale.generation(name, patches=patches, share={"wgan_gp": 1.0, "pix2pix": 0.2}[name])
 
 
 PROTOCOL = Protocol(

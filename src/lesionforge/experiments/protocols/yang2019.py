@@ -88,6 +88,7 @@ def describe(scale: Scale, asked: Asked) -> Experiment:
     """Describe table 2."""
     networks = scale.pick(smoke=NETWORKS[:1], desk=NETWORKS[::3], paper=NETWORKS)
     width = scale.pick(smoke=4, desk=16, paper=64)
+    batch_size = scale.pick(smoke=16, desk=4, paper=16)  # few patches, and many steps of them
     contenders = [
         scale.contender(
             name, ResNet3D(window=asked.window, network=network, width=width, class_weights=weigh), share=0.05
@@ -99,11 +100,11 @@ def describe(scale: Scale, asked: Asked) -> Experiment:
         protocol="yang2019",
         title="Malignancy in 3-D: synthetic malignant nodules against a weighted loss",
         classifiers=tuple(contenders),
-        generators=(scale.generation("class_aware_inpainting", share=0.05),),
+        generators=(scale.generation("class_aware_inpainting", share=0.15, batch_size=batch_size),),
         recipe="yang_2019",
         published=_table(networks),
         assessed=scale.pick(smoke=24, desk=100, paper=SYNTHETIC),
-        size=scale.pick(smoke=24, desk=48, paper=64),
+        size=scale.pick(smoke=24, desk=32, paper=64),
         window=asked.window,
         folds=scale.pick(smoke=2, desk=3, paper=10),
         folds_run=scale.pick(smoke=0, desk=0, paper=1),
