@@ -11,6 +11,7 @@ from lesionforge.data import patches_file
 from lesionforge.data.cohort import CohortPlan, ingest
 from lesionforge.data.source import Found, Skip
 from lesionforge.errors import LesionForgeError, StorageError, UnfitDataError
+from lesionforge.progress import TerminalProgress
 
 # In a module of its own: other processes must be able to import it.
 MODULE = '''
@@ -26,6 +27,7 @@ from lesionforge.data.scan import Annotations, Lesion, Scan
 from lesionforge.data.source import Case
 from lesionforge.errors import UnfitDataError
 
+POINTS_ALONE = -2000  # a voxel that says that the scan's lesions have no outlines
 GEOMETRY = Geometry((6, 12, 12), (2.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
@@ -34,6 +36,7 @@ class Computed(Case):
     number: int
     unit: str = "HU"
     broken: str = ""
+    outlined: bool = True
 
     @property
     def name(self):
@@ -54,6 +57,7 @@ class Computed(Case):
         if self.broken == "voxels":
             raise UnfitDataError("cut short", "a slice is cut short")
         voxels = np.random.default_rng(self.number).integers(-1000, 400, GEOMETRY.shape).astype(np.int16)
+        voxels[0, 0, 0] = voxels[0, 0, 0] if self.outlined else POINTS_ALONE
         return Scan(voxels, GEOMETRY, f"patient-{self.number // 2}", self.name, self.unit)
 
 
@@ -71,6 +75,7 @@ class Drawing(Cutter):
             z, y, x = (int(rng.integers(0, n - 4)) for n in scan.geometry.shape)
             image = scan.voxels[z, y : y + 4, x : x + 4]
             mask = lesion.mask_within((z, y, x), (1, 4, 4))[0] if lesion else np.zeros((4, 4), dtype=bool)
+            mask = None if lesion and scan.voxels.min() == POINTS_ALONE else mask
             position = tuple(scan.geometry.to_world((z, y + 2, x + 2)))
             yield Cut(lesion, image, mask, (1.0, 1.0), position, {} if lesion else {"label": "none"})
 '''
@@ -106,6 +111,14 @@ def test_a_cohort_becomes_patches_with_a_record(computed, tmp_path, capsys):
     ]
     assert record["plan"]["cutter"]["negatives"] == 1
     assert [each.name for each in tmp_path.iterdir() if "ingest" in each.name] == []
+
+
+def test_masks_that_not_all_have_are_left_out_and_that_is_told(computed, tmp_path, capsys):
+    cases = [computed.Computed(2), computed.Computed(3, outlined=False)]
+    path = ingest(Found(cases, []), CohortPlan(computed.Drawing()), tmp_path / "out", progress=TerminalProgress())
+    assert patches_file.load(path).masks is None
+    assert "masks are left out: 3 of 7 patches are of lesions without an outline" in capsys.readouterr().err
+    assert json.loads((path / "ingest.json").read_text())["patches_without_outline"] == 3
 
 
 def test_killed_at_any_scan_it_goes_on_to_the_same_patches(computed, tmp_path, stop_after, killed):

@@ -33,9 +33,11 @@ from lesionforge.storage import digest, read_json, refuse_existing, storage_erro
 from lesionforge.workers import Workers, side_by_side
 
 RECORD = "ingest.json"
+VERSION = 2  # of what is kept of each case
 SURVEYED, CUT, SKIPPED = "survey.json", "cut", "skipped.json"
+UNMARKED = "unmarked.json"  # beside a case's patches
 
-Maker = Callable[..., "Patches | list[dict[str, Any]]"]  # of a case's result: its cuts, or its survey's rows
+Maker = Callable[..., "_CutCase | list[dict[str, Any]]"]  # of a case's result: its cuts, or its survey's rows
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,13 @@ def ingest(
         if not made:
             raise LesionForgeError(f"a patch must be cut from one scan at least, but none was{_why(skipped)}.")
         patches = _joined(made, place)
-        record = _record(about, found, plan, flow, skipped)
+        unmarked = sum(read_json(folder / UNMARKED, of="a case's patches")["patches"] for folder in made)
+        if 0 < unmarked < len(patches):
+            progress.say(
+                f"masks are left out: {unmarked} of {len(patches)} patches are of lesions without an outline; with "
+                "--select, choose those that have one if masks are needed"
+            )
+        record = _record(about, found, plan, flow, skipped) | {"patches_without_outline": unmarked}
         return patches_file.save(patches, out, beside={RECORD: record})
 
 
@@ -112,7 +120,8 @@ def ingest(
 def _workplace(out: Path, found: Found, plan: CohortPlan) -> Iterator[Path]:
     """Yield the hidden folder of what is done for ``out``; what other work left there is cleared away."""
     place = out.parent / f".{out.name}.ingest"
-    begun = {"begun": digest({"plan": plan.to_json(), "cases": [case.name for case in found.cases]})}
+    told = {"plan": plan.to_json(), "cases": [case.name for case in found.cases], "version": VERSION}
+    begun = {"begun": digest(told)}
     place.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(place / ".lock", timeout=0):
@@ -204,8 +213,8 @@ def _skipping(
         unfit = error if isinstance(error, UnfitDataError) else UnfitDataError("not what it should be", str(error))
         write_json(folder / SKIPPED, asdict(Skip.because(case.name, unfit)))
         return
-    if isinstance(result, Patches):
-        patches_file.save(result, folder / CUT)
+    if isinstance(result, _CutCase):
+        patches_file.save(result.patches, folder / CUT, beside={UNMARKED: {"patches": result.unmarked}})
     else:
         write_json(folder / SURVEYED, {"rows": result})
 
@@ -223,7 +232,13 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-def _cut(case: Case, labels: Mapping[str, str], *, plan: CohortPlan) -> Patches:
+@dataclass(frozen=True)
+class _CutCase:
+    patches: Patches
+    unmarked: int  # of lesions without an outline, so that the set has no masks
+
+
+def _cut(case: Case, labels: Mapping[str, str], *, plan: CohortPlan) -> _CutCase:
     annotations = case.annotations()
     lesions = [replace(each, label=labels[each.name]) for each in annotations.lesions if each.name in labels]
     scan = case.scan()
@@ -231,7 +246,7 @@ def _cut(case: Case, labels: Mapping[str, str], *, plan: CohortPlan) -> Patches:
     cuts = list(plan.cutter.cut(scan, lesions, marks=annotations.lesions, rng=rng))
     if not cuts:
         raise UnfitDataError("no patch can be cut", f"no patch of {plan.cutter} can be cut from this scan.")
-    return _patches(cuts, scan, annotations)
+    return _CutCase(_patches(cuts, scan, annotations), sum(cut.mask is None for cut in cuts))
 
 
 def _patches(cuts: Sequence[Cut], scan: Scan, annotations: Annotations) -> Patches:
