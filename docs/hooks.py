@@ -17,7 +17,7 @@ from lesionforge.cli import app
 
 PACKAGES = (
     *("data", "augment", "generators", "synthesis", "classifiers"),
-    *("distances", "evaluation", "experiments", "report"),
+    *("distances", "evaluation", "tasks", "experiments", "report"),
 )
 REMARK = re.compile(r"^<!-- (not run|shortened): ([^\n]+) -->\n(```.*?^```$)", flags=re.MULTILINE | re.DOTALL)
 REMARKS = {"not run": "Not run by the tests: {}.", "shortened": "The tests run it shorter: <code>{}</code>."}
