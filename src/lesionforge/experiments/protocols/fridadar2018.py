@@ -93,7 +93,7 @@ def describe(scale: Scale, asked: Asked) -> Experiment:
     synthetic = scale.pick(smoke=(20,), desk=(100, 500, 1_000), paper=SYNTHETIC)
     patches = scale.pick(smoke=60, desk=1_667, paper=1_667)  # a third of 5000: "this group of data to train the GAN"
     window = asked.window
-    made = [scale.generation(name, patches=patches, share=0.5) for name in ("dcgan", "acgan")]
+    made = [scale.generation(name, patches=patches, share=0.4) for name in ("dcgan", "acgan")]
     words: dict[str, Any] = scale.pick(
         smoke={"words": 60, "kept_words": 20, "kept_words_of_each": 8}, desk={}, paper={}
     )
@@ -112,7 +112,7 @@ def describe(scale: Scale, asked: Asked) -> Experiment:
     return Experiment(
         protocol="fridadar2018",
         title="Liver lesions: classic augmentation, then GANs on top",
-        classifiers=tuple(scale.contender(name, method, share=1 / 3) for name, method in contenders.items()),
+        classifiers=tuple(scale.contender(name, method, share=0.2) for name, method in contenders.items()),
         generators=tuple(made),
         published=PUBLISHED,
         reading=Reading("dcgan", real=182, synthetic=120),
