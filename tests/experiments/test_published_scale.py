@@ -17,7 +17,7 @@ def test_the_published_scale_differs_in_nothing_and_what_is_set_is_found():
 def test_settings_of_methods_are_named_and_those_that_decide_nothing_are_not():
     told = found(protocol_named("fridadar2018").experiment("desk"))
     assert told["generators.dcgan.method.generator_width"] == ("256", "1024")
-    assert told["classifiers.lesion_cnn.method.max_images"] == ("20000", "0")
+    assert told["classifiers.lesion_cnn.method.max_images"] == ("12000", "0")
     assert "classic 500; classic 2000" in told["regimes"][0]
     assert not any("checkpoint_every" in name or "check_every" in name for name in told)
 
